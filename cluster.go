@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lazuli
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// ClusterState is where a cluster is in its life. A failure never changes it:
+// failures are tasks, conditions and events.
+//
+//	Pending -> Provisioning -> Running
+//	   \____________|___________/
+//	                v
+//	            Deleting -> Deleted
+type ClusterState string
+
+// The states of a cluster; the names are Palette's.
+const (
+	StatePending      ClusterState = "Pending"      // accepted, nothing was written to Azure
+	StateProvisioning ClusterState = "Provisioning" // the first write to Azure was intended
+	StateRunning      ClusterState = "Running"      // all machines joined, packs applied
+	StateDeleting     ClusterState = "Deleting"     // set inside DELETE, from any state
+	StateDeleted      ClusterState = "Deleted"      // nothing is left; kept for a while, the name is free
+)
+
+// Cluster is one Kubernetes cluster: what the user asked for, as sent, and
+// what we know of it.
+type Cluster struct {
+	Meta
+	// Spec is the "spec" of the create request exactly as sent: absent, null
+	// and empty stay different. internal/palette gives a typed view of it.
+	Spec           json.RawMessage   `json:"spec"`
+	CloudConfigUID string            `json:"cloudConfigUid"`
+	AccountUID     string            `json:"accountUid"`
+	Profiles       []ProfileSnapshot `json:"profiles"`
+	// Delete is the user's intent that the cluster shall be no more. Without
+	// it nothing in Azure is ever deleted.
+	Delete      *DeleteIntent `json:"delete,omitempty"`
+	Status      ClusterStatus `json:"status"`
+	Requester   string        `json:"requester,omitempty"`   // uid of the user that created it
+	RequestHash string        `json:"requestHash,omitempty"` // of the create body, to recognise a repeated request
+}
+
+// Kind implements Object.
+func (*Cluster) Kind() Kind { return KindCluster }
+
+// Index implements Object: a name is unique in a project until the cluster
+// reads Deleted.
+func (c *Cluster) Index() Index {
+	ix := Index{Owner: c.AccountUID, State: string(c.Status.State)}
+	if c.Status.State != StateDeleted {
+		ix.Unique = c.Project + "/" + Fold(c.Name)
+	}
+	return ix
+}
+
+// DeleteIntent records who wanted a cluster gone, and when.
+type DeleteIntent struct {
+	At    time.Time `json:"at"`
+	Actor string    `json:"actor"`
+	Force bool      `json:"force,omitempty"`
+}
+
+// ClusterStatus is what the engine knows of a cluster. Only the engine writes
+// it, but for State, which DELETE sets to Deleting.
+type ClusterStatus struct {
+	State       ClusterState `json:"state"`
+	Healthy     bool         `json:"healthy"`
+	Message     string       `json:"message,omitempty"` // the most pressing thing to know
+	Prefix      string       `json:"prefix,omitempty"`  // of the names of all Azure resources
+	DNSLabel    string       `json:"dnsLabel,omitempty"`
+	Endpoint    string       `json:"endpoint,omitempty"`  // host name of the API server
+	APIServerIP string       `json:"apiServerIp,omitempty"`
+	KubeVersion string       `json:"kubeVersion,omitempty"`
+	StartedAt   time.Time    `json:"startedAt,omitzero"` // first intent of a write to Azure
+	RunningAt   time.Time    `json:"runningAt,omitzero"`
+	SeenAt      time.Time    `json:"seenAt,omitzero"` // last answer of the API server
+	DeletedAt   time.Time    `json:"deletedAt,omitzero"`
+	Conditions  []Condition  `json:"conditions,omitempty"`
+	Packs       []PackStatus `json:"packs,omitempty"`
+}
+
+// Condition is one aspect of a cluster, with Palette's type names.
+type Condition struct {
+	Type    string    `json:"type"`
+	Status  string    `json:"status"` // True, False
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Since   time.Time `json:"since,omitzero"` // last transition of Status
+}
+
+// PackStatus is how far a pack's manifests are in the cluster.
+type PackStatus struct {
+	Name       string    `json:"name"`
+	ProfileUID string    `json:"profileUid"`
+	Version    string    `json:"version"`
+	Type       string    `json:"type"`
+	Ready      bool      `json:"ready"`
+	Message    string    `json:"message,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	EndedAt    time.Time `json:"endedAt,omitzero"`
+}
+
+// ClusterSpec is the typed view of what the user asked for.
+type ClusterSpec struct {
+	AccountUID         string
+	SubscriptionID     string
+	ResourceGroup      string
+	Location           string
+	SSHKey             string
+	VNetName           string // "" where we make one
+	VNetResourceGroup  string // "" is ResourceGroup
+	VNetCIDR           string
+	ControlPlaneSubnet Subnet
+	WorkerSubnet       Subnet
+	AllowedCIDRs       []string // that may reach the API server; empty is everyone
+	PrivateAPIServer   bool
+	Pools              []Pool
+}
+
+// Subnet is a wish for one of the two subnets; empty fields are ours to choose.
+type Subnet struct {
+	Name          string
+	CIDR          string
+	SecurityGroup string
+}
+
+// Pool is a set of like machines.
+type Pool struct {
+	Name         string
+	ControlPlane bool
+	Size         int // number of machines
+	UseAsWorker  bool
+	InstanceType string
+	DiskType     string // managed disk of the OS: Standard_LRS, StandardSSD_LRS, Premium_LRS, ...
+	DiskSizeGB   int
+	Zones        []string
+	Labels       map[string]string
+	Annotations  map[string]string
+	Taints       []Taint
+	Tags         map[string]string
+}
+
+// Taint keeps pods off the machines of a pool.
+type Taint struct {
+	Key, Value, Effect string
+}

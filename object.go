@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lazuli
+
+import "time"
+
+// Kind names a kind of stored object.
+type Kind string
+
+// The kinds of objects that the store holds.
+const (
+	KindProject Kind = "project"
+	KindUser    Kind = "user"
+	KindAPIKey  Kind = "apikey"
+	KindAccount Kind = "account"
+	KindProfile Kind = "profile"
+	KindCluster Kind = "cluster"
+	KindMachine Kind = "machine"
+	KindNode    Kind = "node"
+	KindKeys    Kind = "keys"
+)
+
+// Meta is what all objects have in common.
+type Meta struct {
+	UID         string            `json:"uid"`
+	Name        string            `json:"name"`
+	Project     string            `json:"project,omitempty"` // uid of the project; "" is tenant scope
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	CreatedAt   time.Time         `json:"createdAt"` // set by the store
+	UpdatedAt   time.Time         `json:"updatedAt"` // set by the store
+	Version     int64             `json:"-"`         // optimistic lock, set by the store
+}
+
+// Head returns the object's Meta.
+func (m *Meta) Head() *Meta { return m }
+
+// Index is what the store projects into columns to find an object by.
+type Index struct {
+	Owner  string // uid of the object that this one belongs to: the cluster of a machine
+	State  string // the object's state, where it has one
+	Unique string // no two objects of a kind share a non-empty value
+}
+
+// Object is anything the store can hold. Its JSON form is what is stored.
+type Object interface {
+	Kind() Kind
+	Head() *Meta
+	Index() Index
+}
+
+// Project groups objects and bounds what a credential may see.
+type Project struct {
+	Meta
+	Description string `json:"description,omitempty"`
+}
+
+// Kind implements Object.
+func (*Project) Kind() Kind { return KindProject }
+
+// Index implements Object: project names are unique.
+func (p *Project) Index() Index { return Index{Unique: Fold(p.Name)} }
+
+// User is a person or program that may hold credentials.
+type User struct {
+	Meta
+	Admin bool `json:"admin"` // may do everything in the tenant
+}
+
+// Kind implements Object.
+func (*User) Kind() Kind { return KindUser }
+
+// Index implements Object: user names are unique.
+func (u *User) Index() Index { return Index{Unique: Fold(u.Name)} }
+
+// APIKey lets a program act as a user. Only the SHA-256 of the key is stored.
+type APIKey struct {
+	Meta
+	UserUID   string    `json:"userUid"`
+	Hash      string    `json:"hash"` // hex SHA-256 of the key
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+}
+
+// Kind implements Object.
+func (*APIKey) Kind() Kind { return KindAPIKey }
+
+// Index implements Object: keys are found by their hash.
+func (k *APIKey) Index() Index { return Index{Owner: k.UserUID, Unique: k.Hash} }
+
+// Account is an Azure application registration that clusters are made with.
+type Account struct {
+	Meta
+	Environment              string `json:"environment"` // AzurePublicCloud, AzureUSGovernmentCloud, ...
+	TenantID                 string `json:"tenantId"`
+	TenantName               string `json:"tenantName,omitempty"`
+	ClientID                 string `json:"clientId"`
+	ClientSecret             Sealed `json:"clientSecret"` // sealed for AAD "account/<uid>"
+	DisablePropertiesRequest bool   `json:"disablePropertiesRequest,omitempty"`
+	TLSCert                  string `json:"tlsCert,omitempty"`
+}
+
+// Kind implements Object.
+func (*Account) Kind() Kind { return KindAccount }
+
+// Index implements Object: account names are unique in a project.
+func (a *Account) Index() Index { return Index{Unique: a.Project + "/" + Fold(a.Name)} }
+
+// Keys holds what a cluster's bootstrap needs to keep secret: its PKI, its
+// administrator's kubeconfig and its machines' tokens, sealed for AAD
+// "keys/<cluster uid>". Its uid is the cluster's.
+type Keys struct {
+	Meta
+	Sealed Sealed `json:"sealed"`
+}
+
+// Kind implements Object.
+func (*Keys) Kind() Kind { return KindKeys }
+
+// Index implements Object.
+func (k *Keys) Index() Index { return Index{Owner: k.UID} }
