@@ -71,7 +71,7 @@ type ClusterStatus struct {
 	Message     string       `json:"message,omitempty"` // the most pressing thing to know
 	Prefix      string       `json:"prefix,omitempty"`  // of the names of all Azure resources
 	DNSLabel    string       `json:"dnsLabel,omitempty"`
-	Endpoint    string       `json:"endpoint,omitempty"`  // host name of the API server
+	Endpoint    string       `json:"endpoint,omitempty"` // host name of the API server
 	APIServerIP string       `json:"apiServerIp,omitempty"`
 	KubeVersion string       `json:"kubeVersion,omitempty"`
 	StartedAt   time.Time    `json:"startedAt,omitzero"` // first intent of a write to Azure

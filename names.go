@@ -58,12 +58,9 @@ func MachineName(prefix, pool, suffix string) string {
 
 func cut(s string, n int) string { return strings.TrimRight(s[:min(n, len(s))], "-") }
 
-// ReservedTag reports whether Azure reserves a tag's key: names that start
-// with azure, microsoft or windows, whatever their case (Azure Resource
-// Manager, "Use tags to organize your Azure resources", limitations).
+// ReservedTag reports whether a tag's key is one that Azure keeps to itself:
+// azure, microsoft or windows, whatever the case (Azure Resource Manager, "Use
+// tags to organize your Azure resources", limitations).
 func ReservedTag(key string) bool {
-	k := strings.ToLower(key)
-	return slices.ContainsFunc([]string{"azure", "microsoft", "windows"}, func(p string) bool {
-		return strings.HasPrefix(k, p)
-	})
+	return slices.Contains([]string{"azure", "microsoft", "windows"}, strings.ToLower(key))
 }
