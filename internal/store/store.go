@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store is the contract that keeps the hub's state: typed objects with
+// optimistic versions, work rows with leases and fences, append-only events
+// and audits, and a watch. Drivers live beside it (store/sqlite); the suite in
+// store/storetest says what a driver must do, and every driver passes it.
+//
+// It refuses to know the domain's rules, to retry, to delete what it cannot
+// read, and to take the time from the database: the caller's clock stamps.
+//
+// # Objects
+//
+// An object is stored as JSON beside the columns that it is found by. Update
+// succeeds only when Meta.Version is the stored version, and raises it; else it
+// fails with lazuli.CodeConflict. Create fails with lazuli.CodeDuplicateName
+// when the kind already has the object's Index().Unique. A missing object is
+// lazuli.CodeNotFound. A database that cannot answer is
+// lazuli.CodeUnavailable. All writes of a transaction happen or none does, and
+// what was acknowledged survives power loss.
+//
+// # Work
+//
+// A work row says that the object (kind, id) needs a look at Due:
+//
+//	touch:  gen+1, due = at (never later than it was)       with the state change's transaction
+//	claim:  due <= now and lease over -> lease, fence+1      at most one owner at a time
+//	finish: observed = gen claimed; due = now if gen moved on meanwhile, else as asked
+//
+// The fence of a lease only grows. Fenced runs a transaction that fails with
+// lazuli.CodeFenced unless the lease still holds, so that a writer who was
+// stopped for longer than its lease changes nothing.
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+)
+
+// WorkKey names the object that a work row is about.
+type WorkKey struct {
+	Kind lazuli.Kind
+	ID   string
+}
+
+// Lease is the right to work on one object, until Until or until the fence
+// moves on.
+type Lease struct {
+	WorkKey
+	Owner    string
+	Fence    int64
+	Gen      int64 // generation when claimed
+	Attempts int   // claims since the last finish that reset it, this one included
+	Until    time.Time
+}
+
+// Finish ends a lease.
+type Finish struct {
+	Lease Lease
+	Due   time.Time // next look; zero is never, until touched
+	Reset bool      // the attempts start again from zero
+	Drop  bool      // remove the row, unless it was touched meanwhile
+}
+
+// Field is a column that a Query may filter or sort by.
+type Field string
+
+// The fields of a Query.
+const (
+	FieldUID     Field = "uid"
+	FieldName    Field = "name" // compared without regard to case
+	FieldProject Field = "project"
+	FieldOwner   Field = "owner"
+	FieldState   Field = "state"
+	FieldCreated Field = "created"
+	FieldUpdated Field = "updated"
+)
+
+// Op compares a field with a value.
+type Op string
+
+// The comparisons of a Query.
+const (
+	Eq       Op = "eq"
+	NotEq    Op = "ne"
+	Contains Op = "contains"
+	Prefix   Op = "prefix"
+)
+
+// Where is one condition on a column, or, when Label is set, on a label.
+type Where struct {
+	Field Field
+	Label string // key of a label; Field is then ignored
+	Op    Op
+	Value string
+}
+
+// Query selects objects of one kind. Conditions are joined by AND. Results are
+// ordered by (Sort, uid); After continues behind the last row of a page.
+type Query struct {
+	Kind  lazuli.Kind
+	Where []Where
+	Sort  Field // default FieldCreated
+	Desc  bool
+	Limit int    // 0 is all
+	After string // Page.Next of the page before
+}
+
+// Page is one page of results.
+type Page struct {
+	Rows  []Row
+	Next  string // "" at the end
+	Total int    // rows that match, over all pages
+}
+
+// Row is a stored object, not yet decoded.
+type Row struct {
+	Meta lazuli.Meta // Version and the times are set
+	Data []byte
+}
+
+// EventQuery selects events, newest first.
+type EventQuery struct {
+	Kind   lazuli.Kind
+	Object string
+	Limit  int    // 0 is 1000
+	Before string // uid of the last event of the page before
+}
+
+// Change says that an object or its work changed. It carries no data: read
+// what is now.
+type Change struct {
+	Kind lazuli.Kind
+	UID  string
+	Work bool // its work row is due
+}
+
+// Reader reads one consistent state.
+type Reader interface {
+	// Get decodes an object into dst, whose Kind says where to look.
+	Get(ctx context.Context, uid string, dst lazuli.Object) error
+	// ByUnique decodes the object with that Index().Unique into dst.
+	ByUnique(ctx context.Context, unique string, dst lazuli.Object) error
+	Query(ctx context.Context, q Query) (Page, error)
+	Events(ctx context.Context, q EventQuery) ([]lazuli.Event, error)
+}
+
+// Tx is a transaction that writes.
+type Tx interface {
+	Reader
+	// Create stores a new object; it stamps the times and sets Version to 1.
+	Create(ctx context.Context, o lazuli.Object) error
+	// Update replaces an object; it stamps UpdatedAt and raises Version.
+	Update(ctx context.Context, o lazuli.Object) error
+	// Delete removes an object of any version; a missing one is no error.
+	Delete(ctx context.Context, kind lazuli.Kind, uid string) error
+	// Touch makes the object's work due at that time, or now when zero.
+	Touch(ctx context.Context, key WorkKey, due time.Time) error
+	AppendEvent(ctx context.Context, e lazuli.Event) error
+	AppendAudit(ctx context.Context, a lazuli.Audit) error
+}
+
+// Store is a database of the hub.
+type Store interface {
+	Reader
+	// Update runs fn in one transaction. fn may be run again after a
+	// serialisation failure, so its effects are only those on tx.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Fenced is Update under a lease.
+	Fenced(ctx context.Context, l Lease, fn func(Tx) error) error
+	// Watch sends changes until ctx ends. A slow reader loses repeats of one
+	// object, never the last change of any.
+	Watch(ctx context.Context) (<-chan Change, error)
+
+	// Claim leases at most limit due rows of the kinds to owner.
+	Claim(ctx context.Context, owner string, kinds []lazuli.Kind, limit int, lease time.Duration) ([]Lease, error)
+	// Finish ends leases; those that no longer hold are ignored.
+	Finish(ctx context.Context, done []Finish) error
+	// Renew prolongs a lease and fails with lazuli.CodeFenced when it no longer holds.
+	Renew(ctx context.Context, l Lease, lease time.Duration) (Lease, error)
+	// Release ends all leases of owner at once; the driver for one process
+	// alone (SQLite) ends all leases. Their rows become due.
+	Release(ctx context.Context, owner string) error
+	// NextDue says when the earliest unleased row of the kinds is due; ok is
+	// false when there is none.
+	NextDue(ctx context.Context, kinds []lazuli.Kind) (due time.Time, ok bool, err error)
+
+	Close() error
+}
