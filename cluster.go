@@ -37,10 +37,9 @@ type Cluster struct {
 	Profiles       []ProfileSnapshot `json:"profiles"`
 	// Delete is the user's intent that the cluster shall be no more. Without
 	// it nothing in Azure is ever deleted.
-	Delete      *DeleteIntent `json:"delete,omitempty"`
-	Status      ClusterStatus `json:"status"`
-	Requester   string        `json:"requester,omitempty"`   // uid of the user that created it
-	RequestHash string        `json:"requestHash,omitempty"` // of the create body, to recognise a repeated request
+	Delete    *DeleteIntent `json:"delete,omitempty"`
+	Status    ClusterStatus `json:"status"`
+	Requester string        `json:"requester,omitempty"` // uid of the user that created it
 }
 
 // Kind implements Object.

@@ -2,7 +2,10 @@
 
 package lazuli
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Kind names a kind of stored object.
 type Kind string
@@ -118,3 +121,26 @@ func (*Keys) Kind() Kind { return KindKeys }
 
 // Index implements Object.
 func (k *Keys) Index() Index { return Index{Owner: k.UID} }
+
+// ClusterSecrets is the clear content of Keys.Sealed, as JSON. It is never
+// logged and never stored but sealed.
+type ClusterSecrets struct {
+	PKI             []byte            `json:"pki"`             // internal/bootstrap's PKI as JSON
+	AdminKubeconfig []byte            `json:"adminKubeconfig"` // YAML; empty until it was made
+	Tokens          map[string]string `json:"tokens"`          // bootstrap token by machine name
+}
+
+// LogValue implements slog.LogValuer.
+func (ClusterSecrets) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// String implements fmt.Stringer.
+func (ClusterSecrets) String() string { return redacted }
+
+// GoString implements fmt.GoStringer.
+func (ClusterSecrets) GoString() string { return redacted }
+
+// KeysAAD binds sealed keys to their cluster.
+func KeysAAD(clusterUID string) string { return "keys/" + clusterUID }
+
+// AccountAAD binds a sealed client secret to its account.
+func AccountAAD(accountUID string) string { return "account/" + accountUID }
