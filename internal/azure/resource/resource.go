@@ -299,3 +299,19 @@ type Target struct {
 	SubscriptionID string
 	Location       string // of the budget that the call is counted in
 }
+
+// Size is a VM size as a subscription may use it in one location.
+type Size struct {
+	Name                  string
+	Family                string // of the quota that it counts against
+	VCPUs                 int
+	MemoryGB              float64
+	Zones                 []string // that sell it to this subscription, sorted
+	Generations           []string // of Hyper-V: V1, V2
+	Arch                  string   // x64, Arm64
+	PremiumIO             bool
+	AcceleratedNetworking bool
+	NVMeOnly              bool
+	MaxDataDisks          int
+	Restricted            string // why it is not to be had at all in the location; "" where it is
+}
