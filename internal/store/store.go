@@ -26,7 +26,10 @@
 //	claim:  due <= now and lease over -> lease, fence+1      at most one owner at a time
 //	finish: observed = gen claimed; due = now if gen moved on meanwhile, else as asked
 //
-// The fence of a lease only grows. Fenced runs a transaction that fails with
+// A touch during a lease therefore always causes another look at once, whatever
+// time it named: a handler does not touch the object that it works on, it
+// finishes with the time of the next look. The fence of a lease only grows, also
+// over the removal of the row. Fenced runs a transaction that fails with
 // lazuli.CodeFenced unless the lease still holds, so that a writer who was
 // stopped for longer than its lease changes nothing.
 package store
@@ -89,6 +92,12 @@ const (
 )
 
 // Where is one condition on a column, or, when Label is set, on a label.
+//
+// Names compare without regard to case. Eq and NotEq compare other columns and
+// labels exactly; Contains and Prefix ignore the case of ASCII letters. NotEq
+// on a label holds for objects without that label too. The times compare with
+// Eq and NotEq only, and their Value is RFC 3339. A condition that cannot be
+// is lazuli.CodeInvalidField.
 type Where struct {
 	Field Field
 	Label string // key of a label; Field is then ignored
@@ -128,17 +137,18 @@ type EventQuery struct {
 	Before string // uid of the last event of the page before
 }
 
-// Change says that an object or its work changed. It carries no data: read
-// what is now.
+// Change says that an object, its events or its work changed. It carries no
+// data: read what is now.
 type Change struct {
 	Kind lazuli.Kind
 	UID  string
-	Work bool // its work row is due
+	Work bool // its work row was touched: it is due, now or at a later time
 }
 
 // Reader reads one consistent state.
 type Reader interface {
-	// Get decodes an object into dst, whose Kind says where to look.
+	// Get decodes an object into dst, whose Kind says where to look. What dst
+	// held before is gone.
 	Get(ctx context.Context, uid string, dst lazuli.Object) error
 	// ByUnique decodes the object with that Index().Unique into dst.
 	ByUnique(ctx context.Context, unique string, dst lazuli.Object) error
@@ -149,9 +159,12 @@ type Reader interface {
 // Tx is a transaction that writes.
 type Tx interface {
 	Reader
-	// Create stores a new object; it stamps the times and sets Version to 1.
+	// Create stores a new object; it stamps the times and sets Version to 1. A
+	// uid that the kind has already is lazuli.CodeConflict. When the
+	// transaction does not commit, o gets back what Create and Update set.
 	Create(ctx context.Context, o lazuli.Object) error
 	// Update replaces an object; it stamps UpdatedAt and raises Version.
+	// CreatedAt stays what Create made it.
 	Update(ctx context.Context, o lazuli.Object) error
 	// Delete removes an object of any version; a missing one is no error.
 	Delete(ctx context.Context, kind lazuli.Kind, uid string) error
@@ -165,7 +178,9 @@ type Tx interface {
 type Store interface {
 	Reader
 	// Update runs fn in one transaction. fn may be run again after a
-	// serialisation failure, so its effects are only those on tx.
+	// serialisation failure, so its effects are only those on tx. Inside fn
+	// only tx is used: a call of the store itself may wait for ever. After an
+	// error of tx fn may go on with it; an error of fn undoes everything.
 	Update(ctx context.Context, fn func(Tx) error) error
 	// Fenced is Update under a lease.
 	Fenced(ctx context.Context, l Lease, fn func(Tx) error) error
@@ -182,7 +197,8 @@ type Store interface {
 	// Release ends all leases of owner at once; the driver for one process
 	// alone (SQLite) ends all leases. Their rows become due.
 	Release(ctx context.Context, owner string) error
-	// NextDue says when the earliest unleased row of the kinds is due; ok is
+	// NextDue says when the earliest row of the kinds can be claimed: an
+	// unleased row when it is due, a leased one when its lease is over. ok is
 	// false when there is none.
 	NextDue(ctx context.Context, kinds []lazuli.Kind) (due time.Time, ok bool, err error)
 
