@@ -23,21 +23,26 @@ const (
 // never used twice.
 type Machine struct {
 	Meta
-	ClusterUID   string       `json:"clusterUid"`
-	Pool         string       `json:"pool"`
-	ControlPlane bool         `json:"controlPlane"`
-	Init         bool         `json:"init,omitempty"` // the one that runs kubeadm init
-	Zone         string       `json:"zone,omitempty"`
-	InstanceType string       `json:"instanceType"`
-	VMID         string       `json:"vmId"`  // Azure id, known before creation
-	NICID        string       `json:"nicId"` // Azure id, known before creation
-	State        MachineState `json:"state"`
-	Ready        bool         `json:"ready"`
-	PrivateIP    string       `json:"privateIp,omitempty"`
-	KubeVersion  string       `json:"kubeVersion,omitempty"`
-	Message      string       `json:"message,omitempty"`
-	SeenAt       time.Time    `json:"seenAt,omitzero"` // last time its Node was seen
-	StateSince   time.Time    `json:"stateSince,omitzero"`
+	ClusterUID   string `json:"clusterUid"`
+	Pool         string `json:"pool"`
+	ControlPlane bool   `json:"controlPlane"`
+	Init         bool   `json:"init,omitempty"` // the one that runs kubeadm init
+	Zone         string `json:"zone,omitempty"`
+	InstanceType string `json:"instanceType"`
+	VMID         string `json:"vmId"`  // Azure id, known before creation
+	NICID        string `json:"nicId"` // Azure id, known before creation
+	// Of the size, as it was sold when the machine was placed.
+	Generation            string       `json:"generation"` // of Hyper-V: V1, V2
+	Arch                  string       `json:"arch"`       // x64, Arm64
+	AcceleratedNetworking bool         `json:"acceleratedNetworking,omitempty"`
+	EtcdDisk              bool         `json:"etcdDisk,omitempty"` // etcd has a data disk of its own
+	State                 MachineState `json:"state"`
+	Ready                 bool         `json:"ready"`
+	PrivateIP             string       `json:"privateIp,omitempty"`
+	KubeVersion           string       `json:"kubeVersion,omitempty"`
+	Message               string       `json:"message,omitempty"`
+	SeenAt                time.Time    `json:"seenAt,omitzero"` // last time its Node was seen
+	StateSince            time.Time    `json:"stateSince,omitzero"`
 }
 
 // Kind implements Object.
