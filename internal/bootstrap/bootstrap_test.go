@@ -29,25 +29,13 @@ func seeded(seed uint64) *rand.ChaCha8 {
 
 func epoch() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
+func pkiFile() string { return filepath.Join("testdata", "pki-of-tests-only.json") }
+
 // fixturePKI is the PKI in testdata, made from a fixed seed: keys that guard
 // nothing.
 func fixturePKI(t *testing.T) bootstrap.PKI {
 	t.Helper()
-	path := filepath.Join("testdata", "pki-of-tests-only.json")
-	made, err := bootstrap.NewPKI(seeded(1), epoch(), "golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		raw, err := json.MarshalIndent(made, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, append(raw, '\n'), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(pkiFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +114,21 @@ func mustRender(t *testing.T, c bootstrap.Cluster, n bootstrap.Node, joiners ...
 	return data
 }
 
-func TestGolden(t *testing.T) {
+// TestGolden is not parallel: with -update it writes what the others read.
+func TestGolden(t *testing.T) { //nolint:paralleltest // see above
+	if *update {
+		made, err := bootstrap.NewPKI(seeded(1), epoch(), "golden")
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.MarshalIndent(made, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(pkiFile(), append(raw, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	joiners := []bootstrap.Token{"abcdef.0123456789abcdef", "bcdefg.123456789abcdefg"}
 	mirrored := fixtureCluster()
 	mirrored.Image = bootstrap.Stock

@@ -182,6 +182,7 @@ func (n Node) validateFiles(f *findings) {
 		})
 		f.require(path.IsAbs(file.Path) && path.Clean(file.Path) == file.Path && printable(file.Path) && !own,
 			field+".path", "%q is not a clean absolute path outside our folders", file.Path)
+		f.require(utf8.ValidString(file.Content), field+".content", "is not UTF-8")
 		f.require(file.Mode == "" || modePattern.MatchString(file.Mode), field+".mode", "%q is not an octal mode", file.Mode)
 	}
 }

@@ -15,7 +15,7 @@ KUBELET=/etc/kubernetes/kubelet.conf
 
 console() {
   printf '%s\n' "$1" >>"$LOG"
-  { printf '%s\n' "$1" >/dev/console; } 2>/dev/null || true
+  { printf '%s\n' "$1" >>/dev/console; } 2>/dev/null || true
 }
 
 # The log's last lines without anything that looks like a bootstrap token.
