@@ -325,6 +325,31 @@ type keepLeases struct{ store.Store }
 
 func (keepLeases) Release(context.Context, string) error { return nil }
 
+func TestRunIsCancelledWhenItsLeaseIsTaken(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w *world) {
+		d := newDiary()
+		_, stop := w.run(reconcile.Config{PollInterval: time.Hour}, func(ctx context.Context, l store.Lease) reconcile.Outcome {
+			d.note("fence %d starts", l.Fence)
+			if l.Fence > 1 {
+				return reconcile.Done()
+			}
+			<-ctx.Done()
+			d.note("told: %s", lazuli.CodeOf(context.Cause(ctx)))
+			return reconcile.RetryAfter(time.Second)
+		})
+		w.touch("a", time.Time{})
+		after(5 * time.Second)
+		if err := w.store.Release(w.ctx, "hub"); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		d.want(t, "told at the next renewal; its outcome does not count, the work goes on",
+			"fence 1 starts @0s", "told: LeaseLost @20s", "fence 2 starts @20s")
+		w.stops(stop)
+	})
+}
+
 func TestRestartGoesOnAtOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
