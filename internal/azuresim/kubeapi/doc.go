@@ -15,6 +15,6 @@
 // answered from a bounded history per resource; what is older is 410 Gone, as with a compacted etcd.
 //
 // It refuses to be a cluster: no controllers, no scheduler, no kubelet (package model has small ones), no admission
-// webhooks, no RBAC evaluation beyond the groups that a kubeadm bootstrap needs, no protobuf or CBOR bodies (415, or a
-// JSON answer where the client takes one), no schema validation of custom resources, no exec, logs or proxying.
+// webhooks, no RBAC evaluation beyond the groups that a kubeadm bootstrap needs, no protobuf answers and no CBOR
+// (a client that takes JSON too gets JSON, others 406 or 415), no schema validation of custom resources, no exec, logs or proxying.
 package kubeapi

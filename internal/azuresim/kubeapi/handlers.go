@@ -18,7 +18,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
 
@@ -355,12 +357,12 @@ func (s *Server) serveDeleteCollection(w http.ResponseWriter, r *http.Request, r
 // readDeleteOptions takes delete options from the body or from the query.
 func readDeleteOptions(r *http.Request) (*metav1.DeleteOptions, *writeOptions, error) {
 	d := &metav1.DeleteOptions{}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read body: %w", err)
+		return nil, nil, err
 	}
 	if len(body) > 0 {
-		if err := yaml.Unmarshal(body, d); err != nil {
+		if err := json.Unmarshal(body, d); err != nil {
 			return nil, nil, apierrors.NewBadRequest("delete options: " + err.Error())
 		}
 	}
@@ -479,7 +481,24 @@ func matchPath(u *unstructured.Unstructured, req *request) error {
 	return nil
 }
 
-// readBody returns a body as JSON. YAML is converted; protobuf and CBOR are 415.
+// mediaProtobuf is what typed clients of client-go write by default.
+const mediaProtobuf = "application/vnd.kubernetes.protobuf"
+
+// protobufToJSON reads a built-in kind in Kubernetes' protobuf envelope.
+func protobufToJSON(body []byte) ([]byte, error) {
+	obj, gvk, err := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme).Decode(body, nil, nil)
+	if err != nil {
+		return nil, apierrors.NewBadRequest("invalid protobuf: " + err.Error())
+	}
+	obj.GetObjectKind().SetGroupVersionKind(*gvk)
+	out, err := json.Marshal(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return out, nil
+}
+
+// readBody returns a body as JSON. YAML and the protobuf of built-in kinds are converted; CBOR is 415.
 func readBody(r *http.Request) ([]byte, error) {
 	mediaType := "application/json"
 	if ct := r.Header.Get("Content-Type"); ct != "" {
@@ -499,6 +518,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	switch mediaType {
 	case "application/json", "application/octet-stream", "*/*":
 		return body, nil
+	case mediaProtobuf:
+		return protobufToJSON(body)
 	case "application/yaml", "application/x-yaml", "text/yaml":
 		out, err := yaml.YAMLToJSON(body)
 		if err != nil {
@@ -524,6 +545,11 @@ func decodeObject(body []byte) (*unstructured.Unstructured, error) {
 	}
 	if m == nil {
 		return nil, apierrors.NewBadRequest("the request body must be an object")
+	}
+	for _, field := range []string{"kind", "apiVersion"} {
+		if _, ok := m[field].(string); !ok && m[field] != nil {
+			return nil, apierrors.NewBadRequest(field + " must be a string")
+		}
 	}
 	if _, ok := m["metadata"]; !ok || m["metadata"] == nil {
 		m["metadata"] = map[string]any{}
