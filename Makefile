@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything a newcomer needs is a target here; `make` alone lists them.
+
+SHELL       := /bin/bash
+BIN         := bin/lazuli
+LINT        := bin/golangci-lint
+ARGS        ?=
+# Tests read the reference data when it lies beside the checkout; they pass without it.
+REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
+export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test e2e lint fmt golden docs tidy clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/lazuli
+	go build -o $(BIN) ./cmd/lazuli
+
+demo: build ## Deploy a cluster on simulated Azure and stay up (ARGS=--once: delete it again and exit)
+	$(BIN) demo $(ARGS)
+
+test: ## Run all tests
+	go vet ./...
+	go test ./...
+
+e2e: ## Run the tests of the whole binary alone
+	go test -count=1 -v ./test/e2e/...
+
+$(LINT): tools/go.mod tools/go.sum
+	cd tools && go build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: $(LINT) ## Lint; builds the linter the first time
+	$(LINT) run ./...
+
+fmt: $(LINT) ## Format
+	$(LINT) fmt ./...
+
+golden: ## Write the golden files anew, to be reviewed as a diff
+	go test ./internal/... -update
+
+docs: ## Write the generated pages of docs/
+	go test ./internal/api -run TestErrorsPage -update
+
+tidy: ## Tidy the modules
+	go mod tidy
+	cd tools && go mod tidy
+
+clean: ## Remove what was built
+	rm -rf bin
