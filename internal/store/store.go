@@ -16,7 +16,7 @@
 // when the kind already has the object's Index().Unique. A missing object is
 // lazuli.CodeNotFound. A database that cannot answer is
 // lazuli.CodeUnavailable. All writes of a transaction happen or none does, and
-// what was acknowledged survives power loss.
+// what Update and Fenced acknowledged survives power loss.
 //
 // # Work
 //
@@ -28,10 +28,13 @@
 //
 // A touch during a lease therefore always causes another look at once, whatever
 // time it named: a handler does not touch the object that it works on, it
-// finishes with the time of the next look. The fence of a lease only grows, also
-// over the removal of the row. Fenced runs a transaction that fails with
-// lazuli.CodeFenced unless the lease still holds, so that a writer who was
-// stopped for longer than its lease changes nothing.
+// finishes with the time of the next look. The fence of a lease only grows,
+// also over the removal of the row. Power loss may undo the last claims,
+// renewals and finishes: each is one more look at an object, no more.
+//
+// Fenced runs a transaction that fails with lazuli.CodeFenced unless the lease
+// still holds, so that a writer who was stopped for longer than its lease
+// changes nothing.
 package store
 
 import (

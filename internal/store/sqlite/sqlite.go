@@ -4,7 +4,9 @@
 // of a hub that is a single process.
 //
 // One connection writes, four read; the journal is a write-ahead log and every
-// commit is synced, so that what was acknowledged survives power loss. A
+// commit of Update and Fenced is synced, so that what was acknowledged survives
+// power loss. Claims, renewals and finishes are synced with the next such
+// commit: power loss may undo the last of them, which costs another look. A
 // second process that opens the file is turned away by a lock on
 // <path>.lock. Migrations are embedded; a file that a newer release wrote is
 // refused.
@@ -62,14 +64,15 @@ type Options struct {
 
 // Store implements store.Store. All methods may be called concurrently.
 type Store struct {
-	opts  Options
-	hub   store.Hub
-	lock  io.Closer // of the file; nil in memory
-	turn  chan struct{}
-	write *session // used by who holds turn
-	read  *session // nil in memory
-	dbs   []*sql.DB
-	shut  atomic.Bool
+	opts       Options
+	hub        store.Hub
+	lock       io.Closer // of the file; nil in memory
+	turn       chan struct{}
+	write      *session   // used by who holds turn
+	durability durability // of the next commit of write
+	read       *session   // nil in memory
+	dbs        []*sql.DB
+	shut       atomic.Bool
 }
 
 var _ store.Store = (*Store)(nil)
@@ -87,7 +90,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	if opts.Random == nil {
 		opts.Random = rand.Reader
 	}
-	s := &Store{opts: opts, turn: make(chan struct{}, 1)}
+	s := &Store{opts: opts, turn: make(chan struct{}, 1), durability: synced}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

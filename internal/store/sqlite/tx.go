@@ -32,12 +32,12 @@ type tx struct {
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return s.update(ctx, func(t *tx) error { return fn(t) })
+	return s.update(ctx, synced, func(t *tx) error { return fn(t) })
 }
 
 // Fenced implements store.Store.
 func (s *Store) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) error) error {
-	return s.update(ctx, func(t *tx) error {
+	return s.update(ctx, synced, func(t *tx) error {
 		if err := t.holds(ctx, l); err != nil {
 			return err
 		}
@@ -45,17 +45,46 @@ func (s *Store) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) err
 	})
 }
 
+// durability is what a commit survives.
+type durability string
+
+const (
+	// synced commits, and all before them, survive power loss.
+	synced durability = "full"
+	// ordered commits survive the end of the process, and power loss when a
+	// synced one follows. Leases need no more: one that is forgotten costs
+	// another look at its object, a sync of the disk costs milliseconds.
+	ordered durability = "normal"
+)
+
 // update runs fn in a transaction and publishes what it changed.
-func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
+func (s *Store) update(ctx context.Context, d durability, fn func(*tx) error) error {
 	if err := s.takeTurn(ctx); err != nil {
 		return err
 	}
-	t, err := s.transact(ctx, fn)
+	err := s.setDurability(ctx, d)
+	var t *tx
+	if err == nil {
+		t, err = s.transact(ctx, fn)
+	}
 	s.giveTurn()
 	if err != nil {
 		return err
 	}
 	s.hub.Publish(t.changes)
+	return nil
+}
+
+// setDurability prepares the connection for the next transaction.
+func (s *Store) setDurability(ctx context.Context, d durability) error {
+	if s.durability == d || s.read == nil {
+		return nil
+	}
+	// Not as a kept statement: SQLite carries this pragma out when it is prepared.
+	if _, err := s.write.on.ExecContext(context.WithoutCancel(ctx), "pragma synchronous="+string(d)); err != nil {
+		return unavailable("set the durability of commits", err)
+	}
+	s.durability = d
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (s *Store) Claim(ctx context.Context, owner string, kinds []lazuli.Kind, li
 		return nil, lazuli.Errorf(lazuli.CodeInternal, "claim work: the owner has no name")
 	}
 	var leases []store.Lease
-	err := s.update(ctx, func(t *tx) error {
+	err := s.update(ctx, ordered, func(t *tx) error {
 		until := t.now.Add(lease)
 		args := append([]any{owner, sqltext.Micros(until), sqltext.Micros(t.now), limit}, kindArgs(kinds)...)
 		rows, err := t.on.query(context.WithoutCancel(ctx), sqltext.Claim(len(kinds), ""), args...)
@@ -92,7 +92,7 @@ func (s *Store) Finish(ctx context.Context, done []store.Finish) error {
 	if len(done) == 0 {
 		return nil
 	}
-	return s.update(ctx, func(t *tx) error {
+	return s.update(ctx, ordered, func(t *tx) error {
 		for _, f := range done {
 			if err := t.finish(ctx, f); err != nil {
 				return unavailable(fmt.Sprintf("finish work on %s %s", f.Lease.Kind, f.Lease.ID), err)
@@ -126,7 +126,7 @@ func (t *tx) finish(ctx context.Context, f store.Finish) error {
 
 // Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context, l store.Lease, lease time.Duration) (store.Lease, error) {
-	err := s.update(ctx, func(t *tx) error {
+	err := s.update(ctx, ordered, func(t *tx) error {
 		until := t.now.Add(lease)
 		n, err := t.exec(ctx, sqltext.RenewWork, string(l.Kind), l.ID, l.Owner, l.Fence, sqltext.Micros(t.now), sqltext.Micros(until))
 		if err != nil {
@@ -147,7 +147,7 @@ func (s *Store) Renew(ctx context.Context, l store.Lease, lease time.Duration) (
 // Release implements store.Store. This process is the only one, so the leases
 // of all owners end: who held them is gone.
 func (s *Store) Release(ctx context.Context, _ string) error {
-	return s.update(ctx, func(t *tx) error {
+	return s.update(ctx, ordered, func(t *tx) error {
 		_, err := t.exec(ctx, sqltext.ReleaseAll, sqltext.Micros(t.now))
 		return unavailable("release leases", err)
 	})

@@ -37,7 +37,7 @@ func Time(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
-// Objects. InsertObject and UpdateObject affect no row when a key is taken:
+// Objects. The conditions uniq<>” let the partial index serve. InsertObject and UpdateObject affect no row when a key is taken:
 // PostgreSQL would abort the transaction on a violated constraint.
 const (
 	InsertObject = `insert into object
@@ -47,7 +47,7 @@ const (
 	UpdateObject = `update object set project=$3, owner=$4, name=$5, name_folded=$6, state=$7, uniq=$8,
  version=version+1, updated=$9, data_version=$10, data=$11
  where kind=$1 and uid=$2 and version=$12
- and ($8='' or not exists (select 1 from object o where o.kind=$1 and o.uniq=$8 and o.uid<>$2))`
+ and ($8='' or not exists (select 1 from object o where o.kind=$1 and o.uniq=$8 and o.uniq<>'' and o.uid<>$2))`
 
 	DeleteObject = `delete from object where kind=$1 and uid=$2`
 
@@ -118,7 +118,7 @@ const (
 func Claim(kinds int, lock string) string {
 	return `update work set owner=$1, lease_until=$2, fence=fence+1, attempts=attempts+1
  where (kind, id) in (select w.kind, w.id from work w
- where w.due <= $3 and w.lease_until <= $3 and w.kind in (` + list(5, kinds) + `)
+ where w.due <= $3 and w.lease_until <= $3 and ` + kindIn("w.", 5, kinds) + `
  order by w.due limit $4` + lock + `)
  returning kind, id, gen, fence, attempts, due`
 }
@@ -127,9 +127,15 @@ func Claim(kinds int, lock string) string {
 // those without and one for those with a lease. Its parameters are Never and
 // the kinds.
 func NextDue(kinds int) string {
-	in := list(2, kinds)
-	return `select min(due) from work where owner='' and due < $1 and kind in (` + in + `)
- union all select min(lease_until) from work where owner<>'' and kind in (` + in + `)`
+	in := kindIn("", 2, kinds)
+	return `select min(due) from work where owner='' and due < $1 and ` + in + `
+ union all select min(lease_until) from work where owner<>'' and ` + in
+}
+
+// kindIn renders a condition on the kind that no index serves: the rows are to
+// be found in the order of due, of which few are looked at, not by kind.
+func kindIn(alias string, first, kinds int) string {
+	return alias + "kind || '' in (" + list(first, kinds) + ")"
 }
 
 // list renders n parameters from $first.
