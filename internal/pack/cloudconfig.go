@@ -79,6 +79,7 @@ func CloudConfig(c Cluster, clientID string, clientSecret lazuli.Secret) ([]byte
 		ResourceGroup: c.ResourceGroup, Location: c.Location, VMType: "standard",
 		VNetName: c.VNet, VNetResourceGroup: c.VNetResourceGroup, SubnetName: c.WorkerSubnet,
 		SecurityGroupName: c.WorkerNSG, SecurityGroupResourceGroup: c.WorkerNSGGroup, RouteTableName: c.RouteTable,
+		// An IP configuration may be behind one public load balancer, and a control plane is behind the API's.
 		LoadBalancerSku: "Standard", LoadBalancerName: c.LoadBalancerName,
 		MaximumLoadBalancerRules: maxLoadBalancerRules, ExcludeControlPlaneFromLB: true,
 		// The subnets have a NAT gateway: outbound rules on the Services' load balancer would only spend its ports.

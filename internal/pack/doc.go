@@ -16,8 +16,8 @@
 // every hub.
 //
 // A template cannot let a value change the shape of a document: every action's
-// result has to pass through quote, toYaml or b64, which yield one YAML scalar
-// or flow collection on one line. Anything else is an error when the template
+// result has to pass through quote, integer, toYaml or b64, which yield one YAML
+// scalar or flow collection on one line. Anything else is an error when the template
 // runs, not a document that says something else.
 //
 //	values.yaml <- layer's values (deep merge, null deletes) -> templates -> releases by stage

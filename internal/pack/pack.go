@@ -110,6 +110,8 @@ const (
 	CodeNameMissing     = "PackNameMissing"
 	CodeNameDuplicate   = "PackNameDuplicate"
 	CodePackUnknown     = "PackUnknown"
+	CodeVersionUnknown  = "PackVersionUnknown"
+	CodeRegistryUnknown = "RegistryUnknown"
 	CodeTypeUnknown     = "PackTypeUnknown"
 	CodeNotServed       = "PackTypeNotServed"
 	CodeMacrosNotServed = "MacrosNotServed"

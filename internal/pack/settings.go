@@ -89,7 +89,7 @@ func (r *Registry) Settings(layers []lazuli.Layer) (Settings, error) {
 		path := packPath(i)
 		b, err := r.find(l.Name, l.Tag, l.PackUID)
 		if err != nil {
-			found = append(found, FieldError{path + ".tag", CodePackUnknown, err.Error()})
+			found = append(found, r.unknown(path, l, err))
 			continue
 		}
 		values, err := b.values(l)

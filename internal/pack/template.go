@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -29,16 +30,20 @@ const emitFunc = "emit"
 // out of.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"quote":   quote,
+		"quote":   quoteScalar,
+		"integer": integer,
 		"toYaml":  toYaml,
-		"b64":     func(v any) encoded { return quote(base64.StdEncoding.EncodeToString([]byte(text(v)))) },
+		"b64": func(v any) (encoded, error) {
+			_, err := quoteScalar(v)
+			return quote(base64.StdEncoding.EncodeToString([]byte(text(v)))), err
+		},
 		"default": func(def, v any) any { return orDefault(def, v) },
 		"lower":   strings.ToLower,
 		"rows":    rows,
 		emitFunc: func(v any) (string, error) {
 			e, ok := v.(encoded)
 			if !ok {
-				return "", fmt.Errorf("a value of type %T leaves the template without quote, toYaml or b64", v)
+				return "", fmt.Errorf("a value of type %T leaves the template without quote, integer, toYaml or b64", v)
 			}
 			return string(e), nil
 		},
@@ -89,6 +94,25 @@ func rows(table string) [][]string {
 		}
 	}
 	return out
+}
+
+// quoteScalar refuses what would come out as Go's notation of a map or list.
+func quoteScalar(v any) (encoded, error) {
+	switch v.(type) {
+	case nil, string, bool, int, json.Number:
+		return quote(v), nil
+	default:
+		return "", errors.New("a map or list stands where one value belongs")
+	}
+}
+
+// integer passes whole numbers that are not negative.
+func integer(v any) (encoded, error) {
+	n, ok := v.(json.Number)
+	if _, err := strconv.ParseUint(n.String(), 10, 31); !ok || err != nil {
+		return "", fmt.Errorf("%q stands where a whole number belongs", text(v))
+	}
+	return encoded(n), nil
 }
 
 // toYaml makes a flow collection or scalar on one line; its text is also JSON as

@@ -66,9 +66,13 @@ func (r *Registry) validateLayer(path string, l lazuli.Layer) (Layer, Findings) 
 	if layerType(l) == TypeManifest {
 		return LayerAddon, found
 	}
+	if l.RegistryUID != "" && l.RegistryUID != r.uid {
+		found = append(found, FieldError{path + ".registryUid", CodeRegistryUnknown,
+			fmt.Sprintf("no registry has the uid %q; %q has %s", l.RegistryUID, r.name, r.uid)})
+	}
 	b, err := r.find(l.Name, l.Tag, l.PackUID)
 	if err != nil {
-		return "", append(found, FieldError{path + ".tag", CodePackUnknown, err.Error()})
+		return "", append(found, r.unknown(path, l, err))
 	}
 	if _, err := r.renderPack(l, sampleCluster(b.Version)); err != nil {
 		code := CodeValuesInvalid
@@ -78,6 +82,14 @@ func (r *Registry) validateLayer(path string, l lazuli.Layer) (Layer, Findings) 
 		found = append(found, FieldError{path + ".values", code, err.Error()})
 	}
 	return b.Layer, found
+}
+
+// unknown tells a name that does not exist from a version that does not.
+func (r *Registry) unknown(path string, l lazuli.Layer, err error) FieldError {
+	if slices.Contains(r.names(), baseName(l.Name)) {
+		return FieldError{path + ".tag", CodeVersionUnknown, err.Error()}
+	}
+	return FieldError{path + ".name", CodePackUnknown, err.Error()}
 }
 
 func validateManifests(path string, l lazuli.Layer) Findings {
