@@ -287,11 +287,27 @@ func codeByStatus(status int) lazuli.Code {
 	}
 }
 
-func failure(resp *http.Response, data []byte) error {
+// Refused is a failure that the hub told, as opposed to one on the way to it.
+// It unwraps to the *lazuli.Error.
+type Refused struct {
+	Status int // of HTTP
+	Err    *lazuli.Error
+}
+
+// Error implements error.
+func (r *Refused) Error() string { return r.Err.Error() }
+
+// Unwrap returns the *lazuli.Error.
+func (r *Refused) Unwrap() error { return r.Err }
+
+func failure(resp *http.Response, data []byte) *Refused {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var e palette.Error
 	if err != nil || kind != "application/json" || json.Unmarshal(data, &e) != nil || e.Code == "" {
-		return lazuli.Errorf(codeByStatus(resp.StatusCode), "the hub answered %s", resp.Status)
+		return &Refused{
+			Status: resp.StatusCode,
+			Err:    lazuli.Errorf(codeByStatus(resp.StatusCode), "the hub answered %s", resp.Status),
+		}
 	}
 	out := &lazuli.Error{Code: lazuli.Code(e.Code), Message: e.Message}
 	if e.Details != nil {
@@ -300,5 +316,5 @@ func failure(resp *http.Response, data []byte) error {
 	if out.Code == lazuli.CodeInternal && e.Ref != "" {
 		out.Message += " (reference " + e.Ref + ")"
 	}
-	return out
+	return &Refused{Status: resp.StatusCode, Err: out}
 }

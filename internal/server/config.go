@@ -26,8 +26,10 @@ type Config struct {
 	// DataDir holds all state: database, keys, certificates. It is made when
 	// missing, for this user alone.
 	DataDir string `koanf:"dataDir" doc:"directory of the database, the keys and the certificates"`
-	// ProbeInterval is how long a healthy cluster goes without a look.
-	ProbeInterval time.Duration `koanf:"probeInterval" doc:"how often a running cluster's API server is asked whether it is well"`
+	// ProbeInterval is how often a cluster that comes up or goes away is looked at.
+	ProbeInterval time.Duration `koanf:"probeInterval" doc:"how often a cluster that is coming up or going away is looked at"`
+	// HealthInterval is how often a running cluster is looked at.
+	HealthInterval time.Duration `koanf:"healthInterval" doc:"how often a running cluster's API server is asked whether it is well"`
 	// ShutdownTimeout bounds how long requests under way may take after a stop.
 	ShutdownTimeout time.Duration `koanf:"shutdownTimeout" doc:"how long requests under way may take when the hub stops"`
 	// TLS is the API's certificate.
@@ -85,9 +87,10 @@ const (
 // Defaults.
 const (
 	DefaultListen          = "127.0.0.1:9443"
-	defaultProbeInterval   = 30 * time.Second
+	defaultProbeInterval   = 2 * time.Second
+	defaultHealthInterval  = time.Minute
 	defaultShutdownTimeout = 10 * time.Second
-	minProbeInterval       = time.Second
+	minInterval            = 10 * time.Millisecond
 )
 
 // DefaultConfig returns the configuration without flags, environment or file.
@@ -97,6 +100,7 @@ func DefaultConfig() Config {
 		Listen:          DefaultListen,
 		DataDir:         "lazuli-data",
 		ProbeInterval:   defaultProbeInterval,
+		HealthInterval:  defaultHealthInterval,
 		ShutdownTimeout: defaultShutdownTimeout,
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Azure: AzureConfig{Environments: map[string]Environment{
@@ -123,8 +127,11 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		f.Add("dataDir", "a directory is needed")
 	}
-	if c.ProbeInterval < minProbeInterval {
-		f.Add("probeInterval", "%s is shorter than %s", c.ProbeInterval, minProbeInterval)
+	if c.ProbeInterval < minInterval {
+		f.Add("probeInterval", "%s is shorter than %s", c.ProbeInterval, minInterval)
+	}
+	if c.HealthInterval < minInterval {
+		f.Add("healthInterval", "%s is shorter than %s", c.HealthInterval, minInterval)
 	}
 	if c.ShutdownTimeout <= 0 {
 		f.Add("shutdownTimeout", "must be positive")
@@ -194,7 +201,8 @@ const (
 	databaseName = "lazuli.db"
 	sealKeyName  = "seal.key"
 	adminKeyName = "admin.key"
-	caName       = "ca.crt"
+	// CAName is the authority's certificate in the directory of SelfSigned.
+	CAName = "ca.crt"
 )
 
 // AdminKeyFile is where the first API key is written when none was given.
@@ -206,5 +214,5 @@ func (c Config) CAFile() string {
 	if c.TLS.CertFile != "" {
 		return ""
 	}
-	return filepath.Join(c.DataDir, caName)
+	return filepath.Join(c.DataDir, CAName)
 }

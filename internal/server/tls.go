@@ -57,15 +57,22 @@ func tlsConfig(cfg Config) (*tls.Config, error) {
 		out.Certificates = []tls.Certificate{cert}
 		return out, nil
 	}
-	a, err := openAuthority(cfg)
+	return out, SelfSigned(out, cfg.DataDir, cfg.Listen)
+}
+
+// SelfSigned makes a TLS configuration present certificates of an authority of
+// our own, which lives in dir (made on the first call: ca.crt, ca.key) and
+// names the address that is listened on.
+func SelfSigned(out *tls.Config, dir, listen string) error {
+	a, err := openAuthority(dir, listen)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := a.certificate(nil); err != nil {
-		return nil, err
+		return err
 	}
 	out.GetCertificate = a.certificate
-	return out, nil
+	return nil
 }
 
 // authority issues the API's certificate.
@@ -79,8 +86,8 @@ type authority struct {
 	leaf *tls.Certificate
 }
 
-func openAuthority(cfg Config) (*authority, error) {
-	certFile, keyFile := filepath.Join(cfg.DataDir, caName), filepath.Join(cfg.DataDir, caKeyName)
+func openAuthority(dir, listen string) (*authority, error) {
+	certFile, keyFile := filepath.Join(dir, CAName), filepath.Join(dir, caKeyName)
 	keyPEM, err := os.ReadFile(keyFile) //nolint:gosec // a file of our data directory
 	if errors.Is(err, fs.ErrNotExist) {
 		if keyPEM, err = makeAuthority(certFile, keyFile); err != nil {
@@ -96,14 +103,14 @@ func openAuthority(cfg Config) (*authority, error) {
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, fmt.Errorf("load authority from %s: %w", cfg.DataDir, err)
+		return nil, fmt.Errorf("load authority from %s: %w", dir, err)
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("load authority from %s: the key is not ECDSA", cfg.DataDir)
+		return nil, fmt.Errorf("load authority from %s: the key is not ECDSA", dir)
 	}
 	a := &authority{cert: pair.Leaf, key: key}
-	a.names, a.ips = subjects(cfg.Listen)
+	a.names, a.ips = subjects(listen)
 	return a, nil
 }
 

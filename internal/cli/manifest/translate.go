@@ -189,3 +189,30 @@ func poolPath(rest string) string {
 	}
 	return pool + "." + field
 }
+
+// ProfileRequest is the body that creates the profile.
+func (d Document) ProfileRequest() palette.ClusterProfileEntity {
+	p := d.Profile
+	cloud := palette.CloudType
+	if p.Type == palette.TypeAddOn {
+		cloud = palette.CloudTypeAll
+	}
+	meta := &palette.ObjectMeta{Name: d.Name}
+	if p.Description != "" {
+		meta.Annotations = map[string]string{palette.AnnotationDescription: p.Description}
+	}
+	packs := make([]palette.PackManifestEntity, 0, len(p.Packs))
+	for _, x := range p.Packs {
+		packs = append(packs, palette.PackManifestEntity{
+			Name: x.Name, Tag: x.Tag, Type: palette.PackTypeSpectro, Values: strings.TrimSpace(x.Values),
+			Manifests: []palette.ManifestRefUpdateEntity{},
+		})
+	}
+	return palette.ClusterProfileEntity{
+		Metadata: meta,
+		Spec: &palette.ClusterProfileEntitySpec{
+			Version:  p.Version,
+			Template: &palette.ProfileTemplateDraft{CloudType: cloud, Type: p.Type, Packs: packs},
+		},
+	}
+}

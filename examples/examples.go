@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package examples holds the manifests that a newcomer starts from, so that
+// the binary carries what its documentation shows. It refuses to hold code.
+package examples
+
+import _ "embed" // for the manifests
+
+// Cluster is cluster.yaml: an account, a profile and a small cluster.
+//
+//go:embed cluster.yaml
+var Cluster []byte

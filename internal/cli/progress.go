@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lazuli-dev/lazuli"
+)
+
+// task is one step of a cluster's life as it is shown.
+type task struct {
+	name, title, state string
+	started, ended     time.Time
+	message, remedy    string
+}
+
+// progress is a cluster and its tasks at one moment; all times are the hub's.
+type progress struct {
+	cluster, uid, state, health, message string
+	created                              time.Time
+	now                                  time.Time
+	tasks                                []task
+}
+
+func (t task) done() bool {
+	return t.state == string(lazuli.NodeDone) || t.state == string(lazuli.NodeGone)
+}
+
+func (t task) running() bool {
+	switch lazuli.NodeState(t.state) {
+	case lazuli.NodeIntended, lazuli.NodeWorking, lazuli.NodeDeleting:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t task) failed() bool { return t.state == string(lazuli.NodeFailed) }
+
+// duration is how long the task took, or has taken so far.
+func (t task) duration(now time.Time) time.Duration {
+	if t.started.IsZero() {
+		return 0
+	}
+	if t.ended.IsZero() {
+		return max(0, now.Sub(t.started))
+	}
+	return max(0, t.ended.Sub(t.started))
+}
+
+// view shows progress.
+type view interface {
+	update(p progress)
+	finish() // leaves what was shown last
+}
+
+// newView draws on a terminal and writes lines elsewhere.
+func (a *app) newView() view {
+	if width, ok := terminal(a.errOut); ok {
+		return &chart{w: a.errOut, width: width, color: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
+	}
+	return &lines{w: a.errOut, seen: map[string]string{}}
+}
+
+// lines writes one line per transition.
+type lines struct {
+	w     io.Writer
+	state string
+	seen  map[string]string // state by task
+}
+
+func (l *lines) finish() {}
+
+func (l *lines) update(p progress) {
+	for _, t := range p.tasks {
+		was, is := l.seen[t.name], phase(t)
+		if was == is || is == "" {
+			continue
+		}
+		l.seen[t.name] = is
+		switch is {
+		case "done", "gone":
+			l.line(p, t.ended, is, fmt.Sprintf("%s (%s)", t.title, seconds(t.duration(p.now))))
+		case "failed":
+			l.line(p, p.now, is, t.title+": "+t.message)
+			if t.remedy != "" {
+				l.line(p, p.now, "", "what helps: "+t.remedy)
+			}
+		default:
+			l.line(p, t.started, is, t.title)
+		}
+	}
+	if p.state != l.state {
+		l.line(p, p.now, "state", p.state)
+		l.state = p.state
+	}
+}
+
+// phase is the word for a task's state; "" is not worth a line.
+func phase(t task) string {
+	switch {
+	case t.state == string(lazuli.NodeGone):
+		return "gone"
+	case t.state == string(lazuli.NodeDone):
+		return "done"
+	case t.failed():
+		return "failed"
+	case t.state == string(lazuli.NodeDeleting):
+		return "delete"
+	case t.running():
+		return "start"
+	default:
+		return ""
+	}
+}
+
+func (l *lines) line(p progress, at time.Time, word, text string) {
+	if at.IsZero() {
+		at = p.now
+	}
+	elapsed := max(0, at.Sub(p.created))
+	_, _ = fmt.Fprintf(l.w, "[%7s] %-6s %s\n", seconds(elapsed), word, clean(text)) // progress is not worth failing for
+}
+
+// chart redraws a table with one bar per task.
+type chart struct {
+	w     io.Writer
+	width int
+	color bool
+	drawn int // lines of the last drawing
+	last  progress
+}
+
+const (
+	clearDown  = "\x1b[J"
+	bold       = "1"
+	red        = "31"
+	green      = "32"
+	cyan       = "36"
+	maxRows    = 40
+	minBar     = 10
+	titleShare = 2 // of the width, the title gets one part in this many
+)
+
+func (c *chart) paint(code, text string) string {
+	if !c.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (c *chart) finish() { c.drawn = 0 }
+
+func (c *chart) update(p progress) {
+	c.last = p
+	var b strings.Builder
+	if c.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\r%s", c.drawn, clearDown)
+	}
+	rows := c.rows(p)
+	for _, r := range rows {
+		b.WriteString(r + "\n")
+	}
+	c.drawn = len(rows)
+	_, _ = io.WriteString(c.w, b.String()) // progress is not worth failing for
+}
+
+func (c *chart) rows(p progress) []string {
+	done := 0
+	for _, t := range p.tasks {
+		if t.done() {
+			done++
+		}
+	}
+	elapsed := max(p.now.Sub(p.created), time.Millisecond)
+	out := []string{fmt.Sprintf("%s  %s  %s  %d/%d tasks",
+		c.paint(bold, clean(p.cluster)), p.state, seconds(elapsed), done, len(p.tasks))}
+	titleWidth := c.width / titleShare
+	barWidth := max(c.width-titleWidth-len("* ")-len(" 000.0s")-2, minBar) //nolint:mnd // two blanks
+	for _, t := range visible(p.tasks) {
+		mark, color := "·", cyan
+		switch {
+		case t.failed():
+			mark, color = "✗", red
+		case t.done():
+			mark, color = "✓", green
+		case t.running():
+			mark = "●"
+		}
+		out = append(out, fmt.Sprintf("%s %s %s %7s", c.paint(color, mark), fit(clean(t.title), titleWidth),
+			c.paint(color, bar(t, p, elapsed, barWidth)), durationText(t, p.now)))
+		if t.failed() {
+			out = append(out, "  "+fit(clean(t.message), c.width-len("  ")))
+		}
+	}
+	return out
+}
+
+func durationText(t task, now time.Time) string {
+	if t.started.IsZero() {
+		return ""
+	}
+	return seconds(t.duration(now))
+}
+
+// visible keeps the drawing within a screen: done tasks give way first, the
+// oldest before the newer.
+func visible(tasks []task) []task {
+	drop := len(tasks) - maxRows
+	if drop <= 0 {
+		return tasks
+	}
+	byEnd := slices.Clone(tasks)
+	slices.SortStableFunc(byEnd, func(x, y task) int { return x.ended.Compare(y.ended) })
+	gone := map[string]bool{}
+	for _, t := range byEnd {
+		if drop > 0 && t.done() {
+			gone[t.name] = true
+			drop--
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return gone[t.name] })
+}
+
+// bar places a task on the line of time since the cluster was created.
+func bar(t task, p progress, elapsed time.Duration, width int) string {
+	if t.started.IsZero() {
+		return strings.Repeat(" ", width)
+	}
+	from := int(float64(width) * float64(max(0, t.started.Sub(p.created))) / float64(elapsed))
+	length := int(float64(width) * float64(t.duration(p.now)) / float64(elapsed))
+	from = min(from, width-1)
+	length = min(max(length, 1), width-from)
+	return strings.Repeat(" ", from) + strings.Repeat("━", length) + strings.Repeat(" ", width-from-length)
+}
+
+// fit pads or cuts text to a width in characters.
+func fit(s string, width int) string {
+	n := utf8.RuneCountInString(s)
+	if n <= width {
+		return s + strings.Repeat(" ", width-n)
+	}
+	return string([]rune(s)[:max(0, width-1)]) + "…"
+}
