@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Code says what kind of failure an Error is. Codes are part of the public
@@ -58,9 +57,7 @@ type Error struct {
 	Message string       // names the act and the cause; safe to show to the caller
 	Remedy  string       // what the user can do about it; may be empty
 	Fields  []FieldError // for CodeInvalidField
-	// RetryAfter is when the other side wants to be asked again; 0 is unsaid.
-	RetryAfter time.Duration
-	Err        error // the cause, for logs; its text is part of Error()
+	Err     error        // the cause, for logs; its text is part of Error()
 }
 
 // Errorf makes an Error whose message is formatted like fmt.Sprintf's.
