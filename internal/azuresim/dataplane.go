@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package azuresim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// dataPlane is the load balancers at work: what probes found, and the sockets on public addresses. probing, health and
+// turns are guarded by the simulator's lock.
+type dataPlane struct {
+	sim     *Simulator
+	probing map[string]bool
+	health  map[string]health
+	turns   map[string]int
+	pending bool
+
+	ctx    context.Context //nolint:containedctx // the life of the sockets, which outlive every request
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners map[string]net.Listener // by address
+	conns     map[net.Conn]string     // to the address that they came in on
+	closed    bool
+}
+
+func newDataPlane(s *Simulator) *dataPlane {
+	// The sockets belong to the simulator and end with Close.
+	ctx, cancel := context.WithCancel(context.TODO())
+	return &dataPlane{
+		sim: s, probing: map[string]bool{}, health: map[string]health{}, turns: map[string]int{}, ctx: ctx, cancel: cancel,
+		listeners: map[string]net.Listener{}, conns: map[net.Conn]string{},
+	}
+}
+
+// record is one probe's answer.
+func (d *dataPlane) record(key string, up bool, threshold int) {
+	h := d.health[key]
+	if up == h.up {
+		h.streak = 0
+	} else if h.streak++; h.streak >= threshold {
+		h = health{up: up}
+	}
+	if h == (health{}) {
+		delete(d.health, key)
+		return
+	}
+	d.health[key] = h
+}
+
+// touchFront looks, soon, whether sockets must open or close. The lock is held.
+func (s *Simulator) touchFront() {
+	if s.cfg.Listen == nil || s.front.pending {
+		return
+	}
+	s.front.pending = true
+	s.outside(s.front.sync)
+}
+
+// wanted are the public addresses and ports of load balancing rules. The simulator's lock is held.
+func (d *dataPlane) wanted() map[string]bool {
+	out := map[string]bool{}
+	for addr, key := range d.sim.net.public {
+		ip := d.sim.store.byKey[key]
+		if ip == nil {
+			continue
+		}
+		for _, user := range d.sim.store.referrers(ip.id, "/loadbalancers/") {
+			lb := d.sim.store.owner(user)
+			for _, rule := range items(lb.body, "properties", "loadBalancingRules") {
+				port, _ := number(rule, "properties", "frontendPort")
+				if keyOf(str(rule, "properties", "frontendIPConfiguration", "id")) == keyOf(user) && !strings.EqualFold(str(rule, "properties", "protocol"), "Udp") {
+					out[net.JoinHostPort(addr.String(), strconv.Itoa(port))] = true
+				}
+			}
+		}
+	}
+	return out
+}
+
+// sync opens and closes sockets so that there is one for each rule.
+func (d *dataPlane) sync() {
+	d.sim.mu.Lock()
+	d.pending = false
+	want := d.wanted()
+	d.sim.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	for _, addr := range sortedKeys(d.listeners) {
+		if !want[addr] {
+			d.shut(addr)
+		}
+	}
+	for _, addr := range sortedKeys(want) {
+		if d.listeners[addr] != nil {
+			continue
+		}
+		l, err := d.sim.cfg.Listen(d.ctx, "tcp", addr)
+		if err != nil {
+			d.sim.log.Warn("open load balancer socket", "address", addr, "error", err)
+			continue
+		}
+		d.listeners[addr] = l
+		d.group.Go(func() { d.accept(l, addr) })
+	}
+}
+
+func (d *dataPlane) shut(addr string) {
+	_ = d.listeners[addr].Close() // It is going; nobody could do anything about an error.
+	delete(d.listeners, addr)
+	for c, on := range d.conns {
+		if on == addr {
+			_ = c.Close()
+		}
+	}
+}
+
+func (d *dataPlane) close() {
+	d.cancel()
+	d.mu.Lock()
+	d.closed = true
+	for _, addr := range sortedKeys(d.listeners) {
+		d.shut(addr)
+	}
+	for c := range d.conns {
+		_ = c.Close()
+	}
+	d.mu.Unlock()
+	d.group.Wait()
+}
+
+func (d *dataPlane) accept(l net.Listener, addr string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || d.ctx.Err() != nil {
+				return
+			}
+			select { // Too many open files, as a rule: it passes.
+			case <-d.ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		if !d.track(c, addr) {
+			_ = c.Close()
+			return
+		}
+		d.group.Go(func() {
+			defer d.forget(c)
+			d.serve(c, addr)
+		})
+	}
+}
+
+func (d *dataPlane) track(c net.Conn, addr string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.conns[c] = addr
+	return true
+}
+
+func (d *dataPlane) forget(c net.Conn) {
+	_ = c.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
+}
+
+// serve joins a client with the machine that a load balancer chooses. A client that no machine may serve sees its
+// connection close: the socket had to accept it before the decision.
+func (d *dataPlane) serve(c net.Conn, addr string) {
+	source := d.sim.cfg.ClientAddress
+	if remote, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
+		source = remote.Addr().Unmap()
+	}
+	to, err := d.sim.dialFrom(d.ctx, source, addr)
+	if err != nil {
+		d.sim.log.Debug("load balancer drops a connection", "address", addr, "error", err)
+		return
+	}
+	defer func() { _ = to.Close() }()
+	splice(c, to)
+}
+
+// splice copies both ways until both ends are done. A half-closed side stays half-closed.
+func splice(a, b net.Conn) {
+	var g sync.WaitGroup
+	pipe := func(dst, src net.Conn) {
+		_, _ = io.Copy(dst, src) // Either end may go at any time.
+		if h, can := dst.(interface{ CloseWrite() error }); can {
+			_ = h.CloseWrite()
+			return
+		}
+		_ = dst.Close()
+	}
+	g.Go(func() { pipe(a, b) })
+	pipe(b, a)
+	g.Wait()
+}
+
+// dropWait is the simulated time that a dropped connection takes to fail.
+const dropWait = 5 * time.Second
+
+// DialContext connects to a public name or address of the cloud as a client on the Internet does, without sockets.
+// Network is "tcp". Dropped packets are an error that wraps ErrUnreachable, after some simulated time.
+func (s *Simulator) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil, fmt.Errorf("dial %s: network %q is not tcp", address, network)
+	}
+	s.advance()
+	c, err := s.dialFrom(ctx, s.cfg.ClientAddress, address)
+	if errors.Is(err, ErrUnreachable) {
+		if late := s.sleep(ctx, dropWait); late != nil {
+			return nil, fmt.Errorf("dial %s: %w", address, late)
+		}
+	}
+	return c, err
+}
+
+func (s *Simulator) dialFrom(ctx context.Context, source netip.Addr, address string) (net.Conn, error) {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	port, err := strconv.Atoi(service)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	s.mu.Lock()
+	var w way
+	addr, err := s.lookup(host)
+	if err == nil {
+		w, err = s.routePublic(source, addr, port)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	c, err := s.cfg.Machines.Dial(ctx, w.machine, w.port)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	return c, nil
+}
