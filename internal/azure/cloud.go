@@ -116,6 +116,7 @@ type wire struct {
 func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	t, err := w.transporter()
 	if err != nil {
+		noteTransport(req.Context(), err)
 		return nil, err
 	}
 	resp, err := t.Do(req)
