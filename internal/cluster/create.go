@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/graph"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+// bootTime is after how long a control plane that does not answer is taken for
+// one whose boot went wrong: then its console is read. kubeadm's own time-outs
+// are of that length.
+const bootTime = 12 * time.Minute
+
+const (
+	factMarked = "marked" // the Node carries its pool's labels
+	workerRole = "node-role.kubernetes.io/worker"
+)
+
+// create decides the next acts towards a running cluster. It is the same
+// decision for a new cluster, one that is half made, and one that runs.
+func (s *step) create() error {
+	if err := s.name(); err != nil {
+		return err
+	}
+	if err := s.ensureNode(graph.Node[task]{Name: nodePlacement, Title: "Placement of the machines"}); err != nil {
+		return err
+	}
+	if s.Nodes[nodePlacement].State != lazuli.NodeDone {
+		if s.ready(nodePlacement) {
+			s.start(nodePlacement)
+			s.want(Intent{Act: ActSizes, Node: nodePlacement})
+		}
+		s.status(nil)
+		return nil
+	}
+	g, err := s.design()
+	if err != nil {
+		s.fault(nodePlacement, err)
+		s.at(s.Nodes[nodePlacement].NextTry)
+		s.status(nil)
+		return nil //nolint:nilerr // it is on record as the node's failure
+	}
+	for _, n := range g.Nodes() {
+		if err := s.ensureNode(n); err != nil {
+			return err
+		}
+	}
+	for _, n := range g.Nodes() {
+		if err := s.advance(n); err != nil {
+			return err
+		}
+	}
+	s.watch(g)
+	s.status(g)
+	return nil
+}
+
+// ensureNode makes the record of a node, so that users see what is to come.
+func (s *step) ensureNode(n graph.Node[task]) error {
+	if _, ok := s.Nodes[n.Name]; ok {
+		return nil
+	}
+	uid, err := lazuli.NewUID(s.now, s.random)
+	if err != nil {
+		return fmt.Errorf("draw a task's uid: %w", err)
+	}
+	s.Nodes[n.Name] = &lazuli.Node{
+		Meta:       lazuli.Meta{UID: uid, Name: n.Name, Project: s.Cluster.Project},
+		ClusterUID: s.Cluster.UID,
+		Title:      n.Title,
+		Deps:       n.Deps,
+		AzureID:    n.Payload.azureID,
+		State:      lazuli.NodeWaiting,
+	}
+	s.dirtyNodes[n.Name] = true
+	return nil
+}
+
+// ready reports whether a node may be tried now, and else sees to it that it is
+// looked at again in time.
+func (s *step) ready(name string) bool {
+	n := s.Nodes[name]
+	if s.busy(name) {
+		return false
+	}
+	if n.NextTry.After(s.now) {
+		s.at(n.NextTry)
+		return false
+	}
+	return true
+}
+
+// satisfied reports whether those that wait for a node may go on.
+func (s *step) satisfied(name string) bool {
+	n := s.Nodes[name]
+	if n == nil {
+		return false
+	}
+	if n.State == lazuli.NodeDone {
+		return true
+	}
+	return n.State == lazuli.NodeWorking && strings.HasPrefix(name, prefixVM)
+}
+
+func (s *step) unlocked(n graph.Node[task]) bool {
+	return !slices.ContainsFunc(n.Deps, func(d string) bool { return !s.satisfied(d) })
+}
+
+// advance decides the next act of one node.
+func (s *step) advance(n graph.Node[task]) error {
+	rec := s.Nodes[n.Name]
+	if rec.State == lazuli.NodeDone || !s.unlocked(n) {
+		return nil
+	}
+	switch {
+	case n.Payload.spec != nil:
+		return s.advanceResource(n, rec)
+	case n.Payload.release != nil:
+		if s.ready(n.Name) {
+			s.start(n.Name)
+			s.want(Intent{Act: ActApply, Node: n.Name, Release: *n.Payload.release})
+		}
+	case n.Name == nodeKeys:
+		if s.ready(n.Name) {
+			s.start(n.Name)
+			s.want(Intent{Act: ActMakeKeys, Node: n.Name, Joiners: s.joiners()})
+		}
+	case n.Name == nodeKubeconfig:
+		if s.ready(n.Name) {
+			s.start(n.Name)
+			s.want(s.kubeconfig())
+		}
+	case n.Name == nodeAPIServer:
+		s.advanceAPIServer()
+	default: // a machine's node: ActNodes tells, see watch
+		if rec.State == lazuli.NodeWaiting {
+			s.start(n.Name)
+		}
+	}
+	return nil
+}
+
+// advanceResource writes a resource, or finds out what became of a write.
+func (s *step) advanceResource(n graph.Node[task], rec *lazuli.Node) error {
+	if s.busy(n.Name) {
+		return nil
+	}
+	switch rec.State {
+	case lazuli.NodeWaiting:
+		return s.put(n)
+	case lazuli.NodeIntended, lazuli.NodeFailed:
+		if !s.ready(n.Name) {
+			return nil
+		}
+		if s.absent[n.Name] {
+			delete(s.absent, n.Name)
+			return s.put(n)
+		}
+		// A write may have reached Azure though its answer did not reach us.
+		s.want(Intent{Act: ActGet, Node: n.Name, AzureID: rec.AzureID})
+	case lazuli.NodeWorking:
+		s.poll(rec)
+	case lazuli.NodeDone, lazuli.NodeDeleting, lazuli.NodeGone:
+	}
+	return nil
+}
+
+func (s *step) poll(rec *lazuli.Node) {
+	op := rec.Operation
+	switch {
+	case op == nil:
+		s.want(Intent{Act: ActGet, Node: rec.Name, AzureID: rec.AzureID})
+	case op.NextPoll.After(s.now):
+		s.at(op.NextPoll)
+	case op.PollURL == "":
+		s.want(Intent{Act: ActGet, Node: rec.Name, AzureID: rec.AzureID})
+	default:
+		s.want(Intent{Act: ActPoll, Node: rec.Name, AzureID: rec.AzureID, PollURL: op.PollURL})
+	}
+}
+
+// put records the intent of a write and names it.
+func (s *step) put(n graph.Node[task]) error {
+	spec := n.Payload.spec()
+	if vm, ok := spec.(resource.VirtualMachine); ok {
+		data, err := s.userData(n.Payload.machine)
+		if err != nil {
+			s.fault(n.Name, err)
+			s.at(s.Nodes[n.Name].NextTry)
+			return nil //nolint:nilerr // it is on record as the node's failure
+		}
+		vm.UserData = data
+		spec = vm
+	}
+	rec := s.start(n.Name)
+	rec.Hash = resource.Hash(spec)
+	st := &s.Cluster.Status
+	if st.State == lazuli.StatePending {
+		st.State, st.StartedAt = lazuli.StateProvisioning, s.now
+		s.dirtyCluster = true
+		s.say(lazuli.SeverityInfo, "Provisioning", "Creating the cluster's resources in resource group %s", s.Spec.ResourceGroup)
+	}
+	s.want(Intent{Act: ActPut, Node: n.Name, AzureID: rec.AzureID, Spec: spec})
+	return nil
+}
+
+// joiners are the machines that need a token.
+func (s *step) joiners() []string {
+	var out []string
+	for _, m := range s.machines() {
+		if !m.Init {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+func (s *step) kubeconfig() Intent {
+	st := s.Cluster.Status
+	in := Intent{Act: ActMakeKubeconfig, Node: nodeKubeconfig, Server: fmt.Sprintf("https://%s:%d", st.Endpoint, apiPort)}
+	if s.Cloud.ResolveByAddress {
+		in.Server = fmt.Sprintf("https://%s:%d", s.Nodes[nodeAPIAddress].Facts[resource.FactIPAddress], apiPort)
+		in.TLSName = st.Endpoint
+	}
+	return in
+}
+
+// advanceAPIServer asks the API server until it answers. That it does not, yet,
+// is no failure before its machine had time to boot.
+func (s *step) advanceAPIServer() {
+	rec := s.Nodes[nodeAPIServer]
+	if rec.State == lazuli.NodeWaiting {
+		rec = s.start(nodeAPIServer)
+	}
+	if !s.ready(nodeAPIServer) {
+		return
+	}
+	if overdue := s.now.Sub(rec.StartedAt) > bootTime; overdue && rec.Facts["console"] == "" {
+		for _, m := range s.machines() {
+			if m.Init {
+				s.want(Intent{Act: ActBootLog, Node: nodeAPIServer, AzureID: m.VMID})
+				return
+			}
+		}
+	}
+	s.want(Intent{Act: ActReady, Node: nodeAPIServer})
+}
+
+func (s *step) takeReady(a Answer) {
+	s.probed = s.now
+	if a.Err == nil {
+		s.done(nodeAPIServer)
+		return
+	}
+	// The record stays as it is: a write per probe would tell nobody anything.
+	n := s.Nodes[nodeAPIServer]
+	n.NextTry = s.now.Add(s.ProbeInterval)
+}
+
+func (s *step) takeBootLog(a Answer) {
+	n := s.change(nodeAPIServer)
+	if n.Facts == nil {
+		n.Facts = map[string]string{}
+	}
+	n.Facts["console"] = a.Text
+	if a.Err != nil {
+		n.Facts["console"] = "the serial console could not be read: " + a.Err.Error()
+	}
+	n.Code = lazuli.CodeUnavailable
+	n.Message = fmt.Sprintf("the API server has not answered for %s; the end of the first control plane's serial console:\n%s",
+		bootTime, n.Facts["console"])
+	n.Remedy = "Look at the console's last lines: they name the step of the bootstrap that did not end well."
+	s.say(lazuli.SeverityError, "BootstrapStuck", "%s", n.Message)
+}
+
+// learn takes over what Azure tells of a resource that is there.
+func (s *step) learn(n *lazuli.Node) {
+	switch {
+	case n.Name == nodeAPIAddress:
+		st := &s.Cluster.Status
+		if ip := n.Facts[resource.FactIPAddress]; ip != "" && st.APIServerIP != ip {
+			st.APIServerIP = ip
+			s.dirtyCluster = true
+		}
+	case strings.HasPrefix(n.Name, prefixNIC):
+		if m := s.Machines[strings.TrimPrefix(n.Name, prefixNIC)]; m != nil && m.PrivateIP != n.Facts[resource.FactPrivateIP] {
+			m.PrivateIP = n.Facts[resource.FactPrivateIP]
+			s.dirtyMachines[m.Name] = true
+		}
+	case strings.HasPrefix(n.Name, prefixVM):
+		s.machineState(strings.TrimPrefix(n.Name, prefixVM), lazuli.MachineProvisioned)
+	}
+}
+
+// accepted notes that Azure is at work on a resource.
+func (s *step) accepted(n *lazuli.Node) {
+	if name, ok := strings.CutPrefix(n.Name, prefixVM); ok {
+		s.machineState(name, lazuli.MachineProvisioning)
+	}
+}
+
+// machineState moves a machine on, never back from Running.
+func (s *step) machineState(name string, to lazuli.MachineState) {
+	m := s.Machines[name]
+	if m == nil || m.State == to || m.State == lazuli.MachineRunning && to == lazuli.MachineProvisioned {
+		return
+	}
+	m.State, m.StateSince = to, s.now
+	s.dirtyMachines[name] = true
+}
+
+// watch looks at the deployed cluster: often while something is awaited there,
+// now and then once it runs.
+func (s *step) watch(g *desired) {
+	if s.Nodes[nodeAPIServer].State != lazuli.NodeDone {
+		return
+	}
+	interval := s.HealthInterval
+	for _, n := range g.Nodes() {
+		if s.Nodes[n.Name].State != lazuli.NodeDone {
+			interval = s.ProbeInterval
+		}
+	}
+	for _, p := range s.Cluster.Status.Packs {
+		if !p.Ready {
+			interval = s.ProbeInterval
+		}
+	}
+	if due := s.probed.Add(interval); due.After(s.now) {
+		s.at(due)
+	} else {
+		s.want(Intent{Act: ActNodes, Node: subjectNodes})
+		s.at(s.now.Add(interval))
+	}
+	for _, n := range g.Nodes() {
+		r := n.Payload.release
+		if r == nil || s.Nodes[n.Name].State != lazuli.NodeDone {
+			continue
+		}
+		if due := s.checked[r.Set.Name].Add(interval); due.After(s.now) {
+			s.at(due)
+			continue
+		}
+		if !s.busy(n.Name) && !s.packReady(*r) {
+			s.want(Intent{Act: ActStatus, Node: n.Name, Release: *r})
+		}
+	}
+}
+
+// takeNodes compares the machines with the nodes that joined.
+func (s *step) takeNodes(a Answer) {
+	s.probed = s.now
+	if a.Err != nil {
+		s.health(false, "the API server does not answer: "+a.Err.Error())
+		return
+	}
+	byName := map[string]*workload.Node{}
+	for i := range a.Nodes {
+		byName[a.Nodes[i].Name] = &a.Nodes[i]
+	}
+	var waiting []string
+	for _, m := range s.machines() {
+		if n := byName[m.Name]; n == nil || !n.Ready {
+			waiting = append(waiting, m.Name)
+		}
+		s.seen(m, byName[m.Name])
+	}
+	message := ""
+	if len(waiting) > 0 {
+		message = "not ready: " + strings.Join(waiting, ", ")
+	}
+	s.health(message == "", message)
+}
+
+// seen takes over what a machine's Node says; n is nil when it has not joined.
+func (s *step) seen(m *lazuli.Machine, n *workload.Node) {
+	before := *m
+	if n != nil {
+		s.mark(m)
+	}
+	switch {
+	case n == nil:
+		m.Ready, m.Message = false, "the node has not joined"
+	case n.Ready:
+		m.Ready, m.Message, m.KubeVersion = true, "", n.Version
+		s.machineState(m.Name, lazuli.MachineRunning)
+		s.joined(m)
+	default:
+		m.Ready, m.Message, m.KubeVersion = false, strings.TrimSpace(n.Reason+": "+n.Message), n.Version
+		s.machineState(m.Name, lazuli.MachineProvisioned)
+	}
+	if before.Ready != m.Ready || before.Message != m.Message || before.KubeVersion != m.KubeVersion {
+		m.SeenAt = s.now
+		s.dirtyMachines[m.Name] = true
+	}
+}
+
+// mark has a machine's Node carry what its kubelet may not say of itself.
+func (s *step) mark(m *lazuli.Machine) {
+	name := prefixJoin + m.Name
+	if rec := s.Nodes[name]; rec == nil || rec.Facts[factMarked] != "" || s.busy(name) {
+		return
+	}
+	p := s.pool(m.Pool)
+	labels := map[string]string{}
+	maps.Copy(labels, p.Labels)
+	if !m.ControlPlane {
+		labels[workerRole] = ""
+	}
+	s.want(Intent{Act: ActMark, Node: name, Labels: labels, Annotations: p.Annotations})
+}
+
+func (s *step) takeMark(a Answer) {
+	if a.Err != nil {
+		return // the next look at the nodes tries again
+	}
+	n := s.change(a.Intent.Node)
+	n.Facts = map[string]string{factMarked: "true"}
+	s.joined(s.Machines[strings.TrimPrefix(n.Name, prefixJoin)])
+}
+
+// joined ends the tasks of a machine whose node is ready: that its VM is good is
+// proved, so nobody needs to ask Azure. Its token has served; one that is not
+// withdrawn here, because of a crash, expires by itself.
+func (s *step) joined(m *lazuli.Machine) {
+	name := prefixJoin + m.Name
+	rec := s.Nodes[name]
+	if rec == nil || rec.State == lazuli.NodeDone || !m.Ready || rec.Facts[factMarked] == "" {
+		return
+	}
+	for _, name := range []string{prefixVM + m.Name, name} {
+		n := s.Nodes[name]
+		if n == nil || n.State == lazuli.NodeDone {
+			continue
+		}
+		if n.StartedAt.IsZero() {
+			n.StartedAt = s.now
+		}
+		s.done(name)
+	}
+	if s.Secrets == nil {
+		return
+	}
+	if t, ok := s.Secrets.Tokens[m.Name]; ok {
+		s.want(Intent{Act: ActDeleteToken, Node: name, Token: t.ID()})
+	}
+}
+
+// health notes what the last look at the cluster said.
+func (s *step) health(ok bool, message string) {
+	st := &s.Cluster.Status
+	if !ok && st.State == lazuli.StateRunning && st.Healthy {
+		s.say(lazuli.SeverityWarning, "Unhealthy", "%s", message)
+	}
+	if ok && st.State == lazuli.StateRunning && !st.Healthy {
+		s.say(lazuli.SeverityInfo, "Healthy", "The API server answers and all nodes are ready")
+	}
+	const stale = 5 * time.Minute // a fresher time is not worth a write
+	if st.Healthy != ok || st.Message != message || ok && s.now.Sub(st.SeenAt) > stale {
+		st.Healthy, st.Message = ok, message
+		if ok {
+			st.SeenAt = s.now
+		}
+		s.dirtyCluster = true
+	}
+}
+
+func (s *step) takeStatus(a Answer) {
+	r := a.Intent.Release
+	s.checked[r.Set.Name] = s.now
+	ready, message := a.Ready, ""
+	switch {
+	case a.Err != nil:
+		ready, message = false, a.Err.Error()
+	case len(a.Waiting) > 0:
+		message = "waiting for " + strings.Join(a.Waiting, ", ")
+	}
+	key := prefixRelease + r.Set.Name
+	n := s.Nodes[key]
+	value := "false"
+	if ready {
+		value = "true"
+	}
+	if n.Facts["ready"] != value || n.Facts["waiting"] != message {
+		n = s.change(key)
+		n.Facts = map[string]string{"ready": value, "waiting": message}
+	}
+}
+
+// packReady reports whether a release was seen ready.
+func (s *step) packReady(r release) bool {
+	n := s.Nodes[prefixRelease+r.Set.Name]
+	return n != nil && n.Facts["ready"] == "true"
+}
+
+// azureCode is the code that Azure gave a failure, "" without one.
+func azureCode(err error) string {
+	if f, ok := errors.AsType[*resource.Failure](err); ok {
+		return f.AzureCode
+	}
+	return ""
+}

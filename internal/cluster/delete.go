@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+)
+
+const (
+	prefixFound = "found/" // nodes of resources with our tag that no record knew
+	factListed  = "listed" // the resource was seen in a list
+	// emptyLists is how many lists, one after the other, must lack a resource
+	// before it counts as gone: lists lag behind writes.
+	emptyLists = 2
+	// servicesTime bounds how long the Services that hold load balancers are
+	// waited for: a cluster whose API server is gone must not keep the rest.
+	servicesTime = 3 * time.Minute
+	// forceTime is after how long a forced deletion gives up what Azure keeps.
+	forceTime = 15 * time.Minute
+	listDelay = 5 * time.Second
+	// staleDelete is after how long a deletion that did not end is asked for again.
+	staleDelete = 10 * time.Minute
+)
+
+// remove decides the next acts towards nothing left.
+func (s *step) remove() error {
+	if s.Cluster.Status.State != lazuli.StateDeleting {
+		s.Cluster.Status.State = lazuli.StateDeleting
+		s.dirtyCluster = true
+	}
+	s.abandon()
+	if !s.releaseServices() {
+		return nil
+	}
+	if s.listed.IsZero() {
+		s.list()
+		return nil
+	}
+	if err := s.adopt(); err != nil {
+		return err
+	}
+	left := s.inventory()
+	for _, n := range left {
+		s.removeResource(n, left)
+	}
+	if len(left) == 0 && s.emptyList >= emptyLists {
+		s.gone()
+		return nil
+	}
+	if s.forced(left) {
+		return nil
+	}
+	s.list()
+	return nil
+}
+
+// abandon takes back what was never intended: there is nothing to delete.
+func (s *step) abandon() {
+	for _, name := range s.nodeNames() {
+		n := s.Nodes[name]
+		if n.State == lazuli.NodeGone || n.AzureID != "" && !n.IntentAt.IsZero() {
+			continue
+		}
+		n = s.change(name)
+		n.State, n.Message, n.Remedy, n.Code = lazuli.NodeGone, "", "", ""
+	}
+	for _, m := range s.machines() {
+		if m.State != lazuli.MachineDeleting && m.State != lazuli.MachineDeleted {
+			m.State, m.StateSince, m.Ready, m.Message = lazuli.MachineDeleting, s.now, false, ""
+			s.dirtyMachines[m.Name] = true
+		}
+	}
+}
+
+// releaseServices has the cloud controller give back the load balancers that
+// Services hold, while it still can. It reports whether the rest may go.
+func (s *step) releaseServices() bool {
+	joined := s.Secrets != nil && len(s.Secrets.AdminKubeconfig) > 0 && !s.Cluster.Status.RunningAt.IsZero()
+	if !joined || s.services || s.now.Sub(s.Cluster.Delete.At) > servicesTime || s.goneMachines() {
+		return true
+	}
+	if s.busy(subjectServices) {
+		return false
+	}
+	if due := s.probed.Add(s.ProbeInterval); due.After(s.now) {
+		s.at(due)
+		return false
+	}
+	s.want(Intent{Act: ActDeleteServices, Node: subjectServices})
+	return false
+}
+
+// goneMachines reports whether the deletion of a machine has begun.
+func (s *step) goneMachines() bool {
+	for name, n := range s.Nodes {
+		if strings.HasPrefix(name, prefixVM) && (n.State == lazuli.NodeDeleting || n.State == lazuli.NodeGone && !n.IntentAt.IsZero()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *step) takeServices(a Answer) {
+	s.probed = s.now
+	switch {
+	case a.Err != nil:
+		s.services = true
+		s.say(lazuli.SeverityWarning, "ServicesUnknown",
+			"The API server does not answer, so Services of type LoadBalancer are not withdrawn first; what they hold is deleted by its tag")
+	case a.Count == 0:
+		s.services = true
+	}
+}
+
+// list asks Azure for everything with the cluster's tag, now and then.
+func (s *step) list() {
+	if s.busy(subjectInventory) {
+		return
+	}
+	if due := s.listed.Add(s.listInterval()); !s.listed.IsZero() && due.After(s.now) {
+		s.at(due)
+		return
+	}
+	s.want(Intent{Act: ActList, Node: subjectInventory})
+}
+
+// listInterval follows what Azure asks for after a DELETE, so that a list is
+// made about when something has changed.
+func (s *step) listInterval() time.Duration {
+	interval := listDelay
+	for _, n := range s.Nodes {
+		if n.State == lazuli.NodeDeleting && n.Operation != nil {
+			if d := n.Operation.NextPoll.Sub(n.Operation.Started); d > 0 && d < interval {
+				interval = d
+			}
+		}
+	}
+	return max(interval, min(s.ProbeInterval, listDelay))
+}
+
+func (s *step) takeList(a Answer) {
+	if a.Err != nil {
+		if azureCode(a.Err) == "ResourceGroupNotFound" {
+			// The resource group itself is gone, and all that was in it.
+			a.Found, a.Err = nil, nil
+		} else {
+			s.listed = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
+			s.trouble("list the cluster's resources", a.Err)
+			return
+		}
+	}
+	s.listed = s.now
+	s.found = map[string]resource.Found{}
+	for _, f := range a.Found {
+		s.found[strings.ToLower(f.ID)] = f
+	}
+	if len(a.Found) == 0 {
+		s.emptyList++
+	} else {
+		s.emptyList = 0
+	}
+	for _, name := range s.nodeNames() {
+		n := s.Nodes[name]
+		if n.AzureID == "" || n.State == lazuli.NodeGone {
+			continue
+		}
+		_, there := s.found[strings.ToLower(n.AzureID)]
+		s.count(name, there)
+	}
+}
+
+// count follows a resource through the lists.
+func (s *step) count(name string, there bool) {
+	n := s.Nodes[name]
+	if there {
+		if n.Facts[factListed] != "0" {
+			n = s.change(name)
+			if n.Facts == nil {
+				n.Facts = map[string]string{}
+			}
+			n.Facts[factListed] = "0"
+		}
+		return
+	}
+	switch n.Facts[factListed] {
+	case "":
+	case "0":
+		s.change(name).Facts[factListed] = "1"
+	default:
+		s.vanished(name)
+	}
+}
+
+// vanished records that Azure no longer has a resource.
+func (s *step) vanished(name string) {
+	n := s.change(name)
+	n.State, n.EndedAt, n.Operation = lazuli.NodeGone, s.now, nil
+	n.Message, n.Remedy, n.Code, n.NextTry = "", "", "", time.Time{}
+	if vm, ok := strings.CutPrefix(name, prefixVM); ok {
+		if m := s.Machines[vm]; m != nil {
+			m.State, m.StateSince = lazuli.MachineDeleted, s.now
+			s.dirtyMachines[vm] = true
+		}
+	}
+}
+
+// adopt makes records of resources that carry our tag and have none: what the
+// cloud controller made for the cluster, or what a restored store forgot.
+func (s *step) adopt() error {
+	known := map[string]bool{}
+	for _, n := range s.Nodes {
+		known[strings.ToLower(n.AzureID)] = true
+	}
+	ids := make([]string, 0, len(s.found))
+	for id := range s.found {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if known[id] {
+			continue
+		}
+		uid, err := lazuli.NewUID(s.now, s.random)
+		if err != nil {
+			return fmt.Errorf("draw a task's uid: %w", err)
+		}
+		f := s.found[id]
+		name := prefixFound + strings.TrimPrefix(f.ID[strings.LastIndex(f.ID, "/providers/")+1:], "providers/")
+		s.Nodes[name] = &lazuli.Node{
+			Meta:       lazuli.Meta{UID: uid, Name: name, Project: s.Cluster.Project},
+			ClusterUID: s.Cluster.UID, Title: string(f.Type) + " " + resource.NameOf(f.ID), AzureID: f.ID,
+			State: lazuli.NodeIntended, IntentAt: s.now, StartedAt: s.now,
+			Facts: map[string]string{factListed: "0"},
+		}
+		s.dirtyNodes[name] = true
+	}
+	return nil
+}
+
+// inventory returns the records of what may still be in Azure.
+func (s *step) inventory() []*lazuli.Node {
+	var left []*lazuli.Node
+	for _, name := range s.nodeNames() {
+		if n := s.Nodes[name]; n.AzureID != "" && n.State != lazuli.NodeGone {
+			left = append(left, n)
+		}
+	}
+	return left
+}
+
+// holders are the types that Azure wants gone before a type can go (azure
+// errors NicInUse, InUseSubnetCannotBeDeleted, PublicIPAddressCannotBeDeleted,
+// InUseNetworkSecurityGroupCannotBeDeleted).
+func holders(t resource.Type) []resource.Type {
+	switch t {
+	case resource.TypeNetworkInterface, resource.TypeDisk, resource.TypeAvailabilitySet:
+		return []resource.Type{resource.TypeVirtualMachine}
+	case resource.TypeLoadBalancer, resource.TypeVirtualNetwork:
+		return []resource.Type{resource.TypeVirtualMachine, resource.TypeNetworkInterface}
+	case resource.TypeNATGateway, resource.TypeSecurityGroup:
+		return []resource.Type{resource.TypeVirtualMachine, resource.TypeNetworkInterface, resource.TypeVirtualNetwork}
+	case resource.TypePublicIP:
+		return []resource.Type{resource.TypeLoadBalancer, resource.TypeNATGateway}
+	default:
+		return nil
+	}
+}
+
+// removeResource decides the next act towards a resource's absence.
+func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
+	if s.busy(n.Name) {
+		return
+	}
+	held := holders(resource.TypeOf(n.AzureID))
+	if slices.ContainsFunc(left, func(o *lazuli.Node) bool {
+		return slices.Contains(held, resource.TypeOf(o.AzureID)) && !s.unlisted(o)
+	}) {
+		return
+	}
+	if n.NextTry.After(s.now) {
+		s.at(n.NextTry)
+		return
+	}
+	// A deletion whose answer was lost is asked for again: that does no harm.
+	if op := n.Operation; n.State == lazuli.NodeDeleting && op != nil && s.now.Sub(op.Started) < staleDelete {
+		// Lists tell when it is gone; one that never was in a list is asked for by its id.
+		switch {
+		case n.Facts[factListed] != "":
+		case op.NextPoll.After(s.now):
+			s.at(op.NextPoll)
+		default:
+			s.want(Intent{Act: ActGet, Node: n.Name, AzureID: n.AzureID})
+		}
+		return
+	}
+	if n.Facts[factListed] == "1" && cascades(n.AzureID) {
+		return // it went with its machine; the next list confirms it
+	}
+	rec := s.change(n.Name)
+	rec.State, rec.EndedAt, rec.Operation = lazuli.NodeDeleting, time.Time{}, nil
+	s.want(Intent{Act: ActDelete, Node: n.Name, AzureID: n.AzureID, Force: true})
+}
+
+// cascades reports whether a resource goes with its machine (deleteOption).
+func cascades(id string) bool {
+	t := resource.TypeOf(id)
+	return t == resource.TypeNetworkInterface || t == resource.TypeDisk
+}
+
+// unlisted reports whether a resource was seen in a list and is missing from
+// the last one: enough to try to delete what it held, not to call it gone.
+func (s *step) unlisted(n *lazuli.Node) bool { return n.Facts[factListed] == "1" }
+
+func (s *step) takeDelete(a Answer) {
+	name := a.Intent.Node
+	n, ok := s.Nodes[name]
+	if !ok || n.State == lazuli.NodeGone {
+		return
+	}
+	if a.Err != nil {
+		s.fault(name, a.Err)
+		s.Nodes[name].State = lazuli.NodeIntended // to be deleted again, see removeResource
+		return
+	}
+	switch a.Result.State {
+	case resource.StateAbsent, resource.StateSucceeded:
+		s.vanished(name)
+	case resource.StateWorking, resource.StateDeleting, resource.StateFailed:
+		n = s.change(name)
+		wait := a.Result.RetryAfter
+		if wait <= 0 {
+			wait = listDelay
+		}
+		n.Operation = &lazuli.Operation{
+			Kind: string(ActDelete), PollURL: a.Result.PollURL, Started: s.now, NextPoll: s.now.Add(wait), Attempts: 1,
+		}
+	}
+}
+
+// takeLate puts on record what a call that was under way when the deletion
+// began, or a read during it, says.
+func (s *step) takeLate(a Answer) {
+	name := a.Intent.Node
+	if a.Err == nil && a.Intent.Act == ActGet {
+		if a.Result.State == resource.StateAbsent {
+			s.vanished(name)
+			return
+		}
+		n := s.change(name)
+		n.NextTry = s.now.Add(max(a.Result.RetryAfter, s.ProbeInterval))
+		if a.Result.State == resource.StateFailed || a.Result.State == resource.StateSucceeded {
+			n.State = lazuli.NodeIntended // the deletion did not take: once more
+		}
+	}
+	if a.Err != nil && a.Intent.Act == ActGet {
+		s.Nodes[name].NextTry = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
+	}
+}
+
+// trouble says once per cause what keeps a deletion from going on.
+func (s *step) trouble(act string, err error) {
+	st := &s.Cluster.Status
+	text := fmt.Sprintf("%s: %v", act, err)
+	if remedy := lazuli.RemedyOf(err); remedy != "" {
+		text += ". " + remedy
+	}
+	if st.Message != text {
+		st.Message = text
+		s.dirtyCluster = true
+		s.say(lazuli.SeverityWarning, "DeleteBlocked", "%s", text)
+	}
+}
+
+// gone ends the cluster: Azure says that nothing of it is left.
+func (s *step) gone() {
+	s.finish()
+	s.say(lazuli.SeverityInfo, typeReasonDeleted, "All resources of the cluster are gone; the resource group %s stays as it was",
+		s.Spec.ResourceGroup)
+}
+
+func (s *step) finish() {
+	st := &s.Cluster.Status
+	st.State, st.DeletedAt, st.Healthy, st.Message = lazuli.StateDeleted, s.now, false, ""
+	s.dirtyCluster = true
+	for _, m := range s.machines() {
+		if m.State != lazuli.MachineDeleted {
+			m.State, m.StateSince = lazuli.MachineDeleted, s.now
+			s.dirtyMachines[m.Name] = true
+		}
+	}
+	s.condition(lazuli.Condition{Type: condWorkersGone, Status: statusTrue, Reason: typeReasonDeleted})
+	s.condition(lazuli.Condition{Type: condControlGone, Status: statusTrue, Reason: typeReasonDeleted})
+	s.at(s.now.Add(s.KeepDeleted))
+}
+
+// forced ends a forced deletion that Azure does not let end, with the exact
+// list of what remains.
+func (s *step) forced(left []*lazuli.Node) bool {
+	d := s.Cluster.Delete
+	if !d.Force || s.now.Sub(d.At) < forceTime || len(left) == 0 {
+		return false
+	}
+	ids := make([]string, 0, len(left))
+	for _, n := range left {
+		ids = append(ids, n.AzureID)
+	}
+	s.finish()
+	s.say(lazuli.SeverityWarning, "ResourcesLeft", "The deletion was forced; these resources remain and are yours to delete: %s",
+		strings.Join(ids, ", "))
+	return true
+}
+
+// deleted keeps the records of a deleted cluster for a while, then drops them.
+func (s *step) deleted() {
+	due := s.Cluster.Status.DeletedAt.Add(s.KeepDeleted)
+	if due.After(s.now) {
+		s.at(due)
+		return
+	}
+	if !s.over {
+		s.want(Intent{Act: ActPurge, Node: subjectInventory})
+	}
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster knows what a cluster needs, in which order, and what to do
+// next about it.
+//
+// It refuses to talk to anybody itself: Azure, the deployed cluster, the store
+// and the sealer are reached by the runner through small interfaces, and what
+// to do is decided by a pure function.
+//
+// # The protocol
+//
+// One reconcile is a loop of three acts over one cluster under one lease:
+//
+//	       +------------------ answers ------------------+
+//	       v                                             |
+//	Step(world, answers, in flight, now, random)         |
+//	       |                                             |
+//	       | changed records       intents               |
+//	       v                          |                  |
+//	commit (fenced, one transaction)  |                  |
+//	       |                          v                  |
+//	       +---- then ---------> carry out (parallel) ---+
+//
+// Step is pure: it reads the records and the answers, writes records, and
+// names intents; it makes no call and takes the time and randomness as
+// arguments. The runner commits the records first, so the intent to create
+// something is on record before the attempt (NodeIntended), then carries the
+// intents out, all at once, and feeds each answer back as it comes.
+//
+// # The life of a node of the graph
+//
+//	Waiting --deps met--> Intended --PUT accepted--> Working --poll--> Done
+//	                        |   ^                       |
+//	             crash, lost answer: GET by the         | failed
+//	             known id, then adopt or PUT again      v
+//	                        +----------------------- Failed --later--> Intended
+//
+// What was intended is looked for before it is written again. A retry is a
+// value (NextTry), never a sleep. A VM satisfies those that wait for it as soon
+// as Azure accepted it: whether it is any good, its node in the cluster tells.
+//
+// # Deletion
+//
+// Only a DeleteIntent of a user deletes. Deletion works from the inventory (all
+// nodes that were ever intended) and from the cluster's tag, in the order in
+// which Azure lets go: machines, then what they used. A resource is gone when
+// Azure answered so for its id, or when it was seen in the list once and is
+// missing from two lists since. The cluster reads Deleted when every record is
+// gone and the last list was empty. The resource group, and anything without
+// the cluster's tag or record, is never touched.
+package cluster

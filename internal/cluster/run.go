@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/bootstrap"
+	"github.com/lazuli-dev/lazuli/internal/pack"
+	"github.com/lazuli-dev/lazuli/internal/reconcile"
+	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+const (
+	adminKubeconfigLife = 365 * 24 * time.Hour
+	bootLogLines        = 20
+)
+
+// run is one reconcile of one cluster.
+type run struct {
+	*Reconciler
+	lease store.Lease
+	world *World
+	log   *slog.Logger
+}
+
+// loop steps, commits and carries out until there is nothing to do for now.
+// It never returns while an intent is in flight: the lease covers them all.
+func (r *run) loop(ctx context.Context) reconcile.Outcome {
+	answers := make(chan Answer)
+	inFlight := map[string]bool{}
+	var news []Answer
+	drain := func() {
+		for len(inFlight) > 0 {
+			delete(inFlight, (<-answers).Intent.Key())
+		}
+	}
+	for {
+		plan, err := Step(r.world, news, inFlight, time.Now(), r.cfg.Random)
+		if err == nil {
+			err = r.commit(ctx)
+		}
+		if err != nil {
+			drain()
+			return reconcile.Failed(err)
+		}
+		for _, in := range plan.Intents {
+			inFlight[in.Key()] = true
+			v := r.world.view() // a step may change the world while the intent is in flight
+			go func() { answers <- r.carryOut(ctx, in, v) }()
+		}
+		if len(inFlight) == 0 {
+			return plan.Outcome
+		}
+		news = r.wait(ctx, answers, inFlight, plan.Wake)
+		if ctx.Err() != nil {
+			drain()
+			return reconcile.Failed(ctx.Err())
+		}
+	}
+}
+
+// wait returns the answers that are there, at least one unless wake or the
+// end of ctx came first.
+func (r *run) wait(ctx context.Context, answers <-chan Answer, inFlight map[string]bool, wake time.Time) []Answer {
+	var alarm <-chan time.Time
+	if !wake.IsZero() {
+		timer := time.NewTimer(time.Until(wake))
+		defer timer.Stop()
+		alarm = timer.C
+	}
+	var news []Answer
+	select {
+	case a := <-answers:
+		delete(inFlight, a.Intent.Key())
+		news = append(news, a)
+	case <-alarm:
+	case <-ctx.Done():
+	}
+	for {
+		select {
+		case a := <-answers:
+			delete(inFlight, a.Intent.Key())
+			news = append(news, a)
+		default:
+			return news
+		}
+	}
+}
+
+// carryOut has one effect and reports what came of it. A panic is an answer
+// too: one cluster's trouble must not end the others' work.
+func (r *run) carryOut(ctx context.Context, in Intent, v view) (a Answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("an intent panicked", "act", in.Act, "node", in.Node, "panic", p, "stack", string(debug.Stack()))
+			a = Answer{Intent: in, Err: lazuli.Errorf(lazuli.CodeInternal, "%s %s: a defect of ours; see the hub's log", in.Act, in.Node)}
+		}
+	}()
+	a.Intent = in
+	begin := time.Now()
+	r.effect(ctx, in, v, &a)
+	r.log.Debug("intent", "act", in.Act, "node", in.Node, "state", a.Result.State, "took", time.Since(begin), "err", a.Err)
+	return a
+}
+
+// view is what carrying out an intent needs of the world, as it was when the
+// intent was named.
+type view struct {
+	uid, name, project string
+	group              string
+	target             resource.Target
+	kubeconfig         []byte
+	facts              pack.Cluster
+}
+
+func (w *World) view() view {
+	v := view{
+		uid: w.Cluster.UID, name: w.Cluster.Name, project: w.Cluster.Project,
+		group: w.Spec.ResourceGroup, target: w.target, facts: w.facts(),
+	}
+	if w.Secrets != nil {
+		v.kubeconfig = w.Secrets.AdminKubeconfig
+	}
+	return v
+}
+
+func (r *run) effect(ctx context.Context, in Intent, v view, a *Answer) {
+	az, target := r.cfg.Azure, v.target
+	switch in.Act {
+	case ActSizes:
+		a.Sizes, a.Err = az.Sizes(ctx, target)
+	case ActPut:
+		a.Result, a.Err = az.Put(ctx, target, in.Spec)
+	case ActGet:
+		a.Result, a.Err = az.Get(ctx, target, in.AzureID)
+	case ActPoll:
+		a.Result, a.Err = az.Poll(ctx, target, in.PollURL)
+	case ActDelete:
+		a.Result, a.Err = az.Delete(ctx, target, in.AzureID, in.Force)
+	case ActList:
+		a.Found, a.Err = az.List(ctx, target, v.group, lazuli.ClusterTag, v.uid)
+	case ActBootLog:
+		a.Text, a.Err = az.BootLog(ctx, target, in.AzureID, bootLogLines)
+	case ActMakeKeys:
+		a.Secrets, a.Err = r.makeKeys(ctx, in, v)
+	case ActMakeKubeconfig:
+		a.Secrets, a.Err = r.makeKubeconfig(ctx, in, v)
+	case ActPurge:
+		a.Err = r.purge(ctx)
+	case ActReady, ActNodes, ActMark, ActApply, ActStatus, ActDeleteToken, ActDeleteServices:
+		r.effectInCluster(ctx, in, v, a)
+	}
+}
+
+func (r *run) effectInCluster(ctx context.Context, in Intent, v view, a *Answer) {
+	wl := r.cfg.Workload
+	access := workload.Access{UID: v.uid, Kubeconfig: v.kubeconfig}
+	switch in.Act {
+	case ActReady:
+		a.Err = wl.Ready(ctx, access)
+	case ActNodes:
+		a.Nodes, a.Err = wl.Nodes(ctx, access)
+	case ActMark:
+		a.Err = wl.LabelNode(ctx, access, strings.TrimPrefix(in.Node, prefixJoin), in.Labels, nil, in.Annotations)
+	case ActApply:
+		set := in.Release.Set
+		if in.Release.NeedsCloud {
+			doc, err := pack.CloudConfig(v.facts, v.target.ClientID, v.target.ClientSecret)
+			if err != nil {
+				a.Err = fmt.Errorf("render the cloud configuration: %w", err)
+				return
+			}
+			set.Documents = append(append([]byte{}, doc...), append([]byte("\n---\n"), set.Documents...)...)
+		}
+		_, a.Err = wl.Apply(ctx, access, set)
+	case ActStatus:
+		a.Ready, a.Waiting, a.Err = wl.Status(ctx, access, in.Release.Set)
+	case ActDeleteToken:
+		a.Err = wl.DeleteToken(ctx, access, in.Token)
+	case ActDeleteServices:
+		a.Count, a.Err = wl.DeleteLoadBalancerServices(ctx, access)
+	}
+}
+
+// makeKeys makes what the machines will trust, unless a run before this one
+// did and could not say so.
+func (r *run) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, error) {
+	if s, err := r.storedSecrets(ctx, v); s != nil || err != nil {
+		return s, err
+	}
+	pki, err := bootstrap.NewPKI(r.cfg.Random, time.Now(), v.name)
+	if err != nil {
+		return nil, fmt.Errorf("make the cluster's PKI: %w", err)
+	}
+	s := &Secrets{PKI: pki, Tokens: map[string]bootstrap.Token{}}
+	for _, name := range in.Joiners {
+		if s.Tokens[name], err = bootstrap.NewToken(r.cfg.Random); err != nil {
+			return nil, fmt.Errorf("make a bootstrap token: %w", err)
+		}
+	}
+	return s, r.storeSecrets(ctx, s, v)
+}
+
+func (r *run) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, error) {
+	s, err := r.storedSecrets(ctx, v)
+	if err != nil || s == nil || len(s.AdminKubeconfig) > 0 {
+		return s, err
+	}
+	s.AdminKubeconfig, err = bootstrap.AdminKubeconfig(s.PKI, r.cfg.Random, time.Now(), in.Server, in.TLSName,
+		v.name, adminKubeconfigLife)
+	if err != nil {
+		return nil, fmt.Errorf("make the administrator's kubeconfig: %w", err)
+	}
+	return s, r.storeSecrets(ctx, s, v)
+}
+
+// storedSecrets reads the keys as they are now; nil when there are none.
+func (r *run) storedSecrets(ctx context.Context, v view) (*Secrets, error) {
+	w := World{Cluster: &lazuli.Cluster{Meta: lazuli.Meta{UID: v.uid}}}
+	err := r.loadSecrets(ctx, &w)
+	return w.Secrets, err
+}
+
+func (r *run) storeSecrets(ctx context.Context, s *Secrets, v view) error {
+	pki, err := json.Marshal(s.PKI)
+	if err != nil {
+		return fmt.Errorf("encode the cluster's PKI: %w", err)
+	}
+	clear := lazuli.ClusterSecrets{PKI: pki, AdminKubeconfig: s.AdminKubeconfig, Tokens: map[string]string{}}
+	for name, t := range s.Tokens {
+		clear.Tokens[name] = string(t)
+	}
+	plain, err := json.Marshal(clear)
+	if err != nil {
+		return fmt.Errorf("encode the cluster's keys: %w", err)
+	}
+	sealed, err := r.cfg.Seal.Seal(plain, lazuli.KeysAAD(v.uid))
+	if err != nil {
+		return fmt.Errorf("seal the cluster's keys: %w", err)
+	}
+	err = r.cfg.Store.Fenced(ctx, r.lease, func(tx store.Tx) error {
+		keys := &lazuli.Keys{}
+		err := tx.Get(ctx, v.uid, keys)
+		switch lazuli.CodeOf(err) {
+		case "":
+			keys.Sealed = sealed
+			return tx.Update(ctx, keys)
+		case lazuli.CodeNotFound:
+			return tx.Create(ctx, &lazuli.Keys{
+				Meta:   lazuli.Meta{UID: v.uid, Name: v.name, Project: v.project},
+				Sealed: sealed,
+			})
+		default:
+			return err
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("store the cluster's keys: %w", err)
+	}
+	return nil
+}
+
+// purge removes the records of a cluster that was deleted long ago.
+func (r *run) purge(ctx context.Context) error {
+	w := r.world
+	err := r.cfg.Store.Fenced(ctx, r.lease, func(tx store.Tx) error {
+		for _, n := range w.Nodes {
+			if err := tx.Delete(ctx, lazuli.KindNode, n.UID); err != nil {
+				return err
+			}
+		}
+		for _, m := range w.Machines {
+			if err := tx.Delete(ctx, lazuli.KindMachine, m.UID); err != nil {
+				return err
+			}
+		}
+		return tx.Delete(ctx, lazuli.KindCluster, w.Cluster.UID)
+	})
+	if err != nil {
+		return fmt.Errorf("purge cluster %s: %w", w.Cluster.UID, err)
+	}
+	return nil
+}

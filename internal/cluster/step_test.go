@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/bootstrap"
+	"github.com/lazuli-dev/lazuli/internal/cluster"
+	"github.com/lazuli-dev/lazuli/internal/pack"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// golden compares got with a file that people review.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// world is a cluster of one control plane and one worker, before anything
+// happened.
+func world(t *testing.T) *cluster.World {
+	t.Helper()
+	packs, err := pack.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []lazuli.Layer
+	for _, name := range []string{"ubuntu-azure", "kubernetes", "cni-calico-azure", "csi-azure"} {
+		p, err := packs.Resolve(name, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, lazuli.Layer{Name: name, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer)})
+	}
+	settings, err := packs.Settings(layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &lazuli.Cluster{
+		Meta: lazuli.Meta{
+			UID: "6921d3a0f0e1d2c3b4a59687", Name: "prod", Project: "p",
+			Labels: map[string]string{"env": "prod", "critical": "spectro__tag"},
+		},
+		Profiles: []lazuli.ProfileSnapshot{{UID: "prof", Name: "base", Type: "infra", Layers: layers}},
+		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
+	}
+	spec := lazuli.ClusterSpec{
+		SubscriptionID: "00000000-0000-0000-0000-000000000003", ResourceGroup: "rg", Location: "westeurope", SSHKey: "ssh-ed25519 AAAA",
+		Pools: []lazuli.Pool{
+			{Name: "workers", Size: 1, InstanceType: "Standard_D4s_v3", DiskType: "Standard_LRS", DiskSizeGB: 60, Zones: []string{"2"}},
+			{Name: "cp", ControlPlane: true, Size: 1, InstanceType: "Standard_D2s_v3", DiskType: "Premium_LRS", DiskSizeGB: 60},
+		},
+	}
+	w := cluster.NewWorld(c, spec, settings, packs)
+	w.TenantID = "00000000-0000-0000-0000-000000000001"
+	w.Cloud = resource.Cloud{Name: "AzurePublicCloud"}
+	return w
+}
+
+func sizes() []resource.Size {
+	zones := []string{"1", "2", "3"}
+	return []resource.Size{
+		{Name: "Standard_D2s_v3", VCPUs: 2, Zones: zones, Generations: []string{"V1", "V2"}, Arch: "x64", PremiumIO: true, AcceleratedNetworking: true},
+		{Name: "Standard_D4s_v3", VCPUs: 4, Zones: zones, Generations: []string{"V1", "V2"}, Arch: "x64", PremiumIO: true, AcceleratedNetworking: true},
+	}
+}
+
+// seeded is a source of the same random bytes in each run.
+func seeded() *rand.ChaCha8 { return rand.NewChaCha8([32]byte{1}) }
+
+// azure is what a test's Azure holds, by lower-case id.
+type azure struct {
+	there   map[string]resource.Spec
+	writes  int
+	deletes int
+}
+
+// answer carries out an intent at once and well.
+func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) cluster.Answer {
+	t.Helper()
+	a := cluster.Answer{Intent: in, Result: resource.Result{State: resource.StateSucceeded}}
+	key := strings.ToLower(in.AzureID)
+	switch in.Act {
+	case cluster.ActSizes:
+		a.Sizes = sizes()
+	case cluster.ActMakeKeys:
+		a.Secrets = &cluster.Secrets{PKI: fixturePKI(t), Tokens: map[string]bootstrap.Token{}}
+		for _, name := range in.Joiners {
+			a.Secrets.Tokens[name] = "abcdef.0123456789abcdef"
+		}
+	case cluster.ActMakeKubeconfig:
+		a.Secrets = w.Secrets
+		a.Secrets.AdminKubeconfig = []byte("kubeconfig of " + in.Server)
+	case cluster.ActPut:
+		if az.there[key] != nil {
+			t.Errorf("%s is written twice", in.AzureID)
+		}
+		az.writes++
+		az.there[key] = in.Spec
+		a.Result.Facts = map[string]string{resource.FactIPAddress: "127.64.0.1", resource.FactPrivateIP: "10.0.0.4"}
+	case cluster.ActGet:
+		if az.there[key] == nil {
+			a.Result = resource.Result{State: resource.StateAbsent}
+		}
+		a.Result.Facts = map[string]string{resource.FactIPAddress: "127.64.0.1", resource.FactPrivateIP: "10.0.0.4"}
+	case cluster.ActDelete:
+		az.deletes++
+		delete(az.there, key)
+		a.Result = resource.Result{State: resource.StateWorking}
+	case cluster.ActList:
+		for _, s := range az.there {
+			a.Found = append(a.Found, resource.Found{ID: s.ResourceID(), Type: s.Type(), State: resource.StateSucceeded})
+		}
+	case cluster.ActNodes:
+		for _, m := range w.Machines {
+			a.Nodes = append(a.Nodes, workload.Node{Name: m.Name, Ready: true, Version: "v1.36.3"})
+		}
+	case cluster.ActStatus:
+		a.Ready = true
+	}
+	return a
+}
+
+// play steps until nothing is left to do, answers everything at once, and
+// returns one line a step.
+func play(t *testing.T, w *cluster.World, az *azure, until lazuli.ClusterState, now time.Time) []string {
+	t.Helper()
+	var waves []string
+	var news []cluster.Answer
+	random := seeded()
+	for i := range 100 {
+		plan, err := cluster.Step(w, news, map[string]bool{}, now, random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		news = nil
+		var line []string
+		for _, in := range plan.Intents {
+			line = append(line, in.Key())
+			news = append(news, az.answer(t, w, in))
+		}
+		slices.Sort(line)
+		waves = append(waves, strings.Join(line, ", "))
+		if w.Cluster.Status.State == until {
+			return waves
+		}
+		if len(plan.Intents) == 0 {
+			if plan.Wake.IsZero() {
+				t.Fatalf("step %d: nothing to do and nothing to wait for in state %s", i, w.Cluster.Status.State)
+			}
+			now = plan.Wake
+		}
+	}
+	t.Fatalf("not %s after 100 steps; the last: %v", until, waves[len(waves)-5:])
+	return nil
+}
+
+func TestCreateGraph(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	az := &azure{there: map[string]resource.Spec{}}
+	waves := play(t, w, az, lazuli.StateRunning, epoch)
+	drawing, err := w.Mermaid()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "create.mermaid", strings.ReplaceAll(drawing, ":::done", ""))
+	golden(t, "create.waves", strings.Join(waves, "\n")+"\n")
+	if want := 7 + 2*2; az.writes != want {
+		t.Errorf("%d writes, want 7 and 2 a machine: %d", az.writes, want)
+	}
+	for _, c := range w.Cluster.Status.Conditions {
+		if c.Status != "True" {
+			t.Errorf("condition %s is %s (%s) in a running cluster", c.Type, c.Status, c.Message)
+		}
+	}
+}
+
+// Every resource that a cluster is made of, as it would be written.
+func TestCreateResources(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	az := &azure{there: map[string]resource.Spec{}}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	var out strings.Builder
+	for _, id := range slices.Sorted(keys(az.there)) {
+		s := az.there[id]
+		fmt.Fprintf(&out, "%s\n  %+v\n", s.ResourceID(), s)
+	}
+	golden(t, "create.resources", out.String())
+}
+
+func keys[V any](m map[string]V) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// A hub that dies after any commit, with all answers lost, looks before it
+// writes again: nothing is made twice, and the cluster comes up.
+func TestCrashAfterEveryStep(t *testing.T) {
+	t.Parallel()
+	steps := len(play(t, world(t), &azure{there: map[string]resource.Spec{}}, lazuli.StateRunning, epoch))
+	for crash := range steps {
+		t.Run(fmt.Sprint(crash), func(t *testing.T) {
+			t.Parallel()
+			w, az, random := world(t), &azure{there: map[string]resource.Spec{}}, seeded()
+			var news []cluster.Answer
+			for range crash + 1 {
+				plan, err := cluster.Step(w, news, map[string]bool{}, epoch, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				news = nil
+				for _, in := range plan.Intents {
+					news = append(news, az.answer(t, w, in))
+				}
+			}
+			// The answers are lost with the process; the keys are on disk.
+			if secrets := w.Secrets; secrets == nil {
+				for _, a := range news {
+					if a.Secrets != nil {
+						w.Secrets = a.Secrets
+					}
+				}
+			}
+			play(t, reload(w), az, lazuli.StateRunning, epoch.Add(time.Minute))
+			if want := 7 + 2*2; len(az.there) != want {
+				t.Errorf("%d resources, want %d", len(az.there), want)
+			}
+		})
+	}
+}
+
+// Deletion ends with nothing left from any moment of a create.
+func TestDeleteFromEveryStep(t *testing.T) {
+	t.Parallel()
+	steps := len(play(t, world(t), &azure{there: map[string]resource.Spec{}}, lazuli.StateRunning, epoch))
+	for at := range steps {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			t.Parallel()
+			w, az, random := world(t), &azure{there: map[string]resource.Spec{}}, seeded()
+			foreign := resource.PublicIP{Common: resource.Common{ID: resource.ID("s", "rg", resource.TypePublicIP, "theirs")}}
+			var news []cluster.Answer
+			for range at + 1 {
+				plan, err := cluster.Step(w, news, map[string]bool{}, epoch, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				news = nil
+				for _, in := range plan.Intents {
+					news = append(news, az.answer(t, w, in))
+				}
+			}
+			w = reload(w)
+			w.Cluster.Delete = &lazuli.DeleteIntent{At: epoch.Add(time.Minute), Actor: "somebody"}
+			waves := play(t, w, az, lazuli.StateDeleted, epoch.Add(time.Minute))
+			if len(az.there) != 0 {
+				t.Errorf("left: %v", slices.Sorted(keys(az.there)))
+			}
+			for _, wave := range waves {
+				if strings.Contains(wave, foreign.ID) || strings.Contains(wave, "put ") {
+					t.Errorf("a deletion does %s", wave)
+				}
+			}
+			if at == steps-1 {
+				golden(t, "delete.waves", strings.Join(waves, "\n")+"\n")
+			}
+		})
+	}
+}
+
+// Without a user's intent nothing is ever deleted, whatever Azure answers.
+func TestNothingIsDeletedUnasked(t *testing.T) {
+	t.Parallel()
+	w, az := world(t), &azure{there: map[string]resource.Spec{}}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	az.there = map[string]resource.Spec{} // a stale or lying Azure
+	now := epoch.Add(time.Hour)
+	var news []cluster.Answer
+	for range 20 {
+		plan, err := cluster.Step(w, news, map[string]bool{}, now, seeded())
+		if err != nil {
+			t.Fatal(err)
+		}
+		news = nil
+		for _, in := range plan.Intents {
+			if in.Act == cluster.ActDelete {
+				t.Fatalf("deletes %s", in.AzureID)
+			}
+			news = append(news, cluster.Answer{Intent: in, Err: lazuli.Errorf(lazuli.CodeAzureUnreachable, "no answer")})
+		}
+		now = now.Add(time.Minute)
+	}
+}
+
+// reload is the world after a crash: what was recorded, and nothing else.
+func reload(w *cluster.World) *cluster.World {
+	fresh := cluster.NewWorld(w.Cluster, w.Spec, w.Settings, w.Packs)
+	fresh.TenantID, fresh.Cloud, fresh.Secrets = w.TenantID, w.Cloud, w.Secrets
+	fresh.Machines, fresh.Nodes = w.Machines, w.Nodes
+	return fresh
+}
+
+// fixturePKI makes a PKI once per test: its keys are never checked here.
+func fixturePKI(t *testing.T) bootstrap.PKI {
+	t.Helper()
+	pki, err := bootstrap.NewPKI(seeded(), epoch, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pki
+}
