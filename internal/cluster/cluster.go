@@ -25,7 +25,7 @@ type Azure interface {
 	Poll(ctx context.Context, t resource.Target, url string) (resource.Result, error)
 	Delete(ctx context.Context, t resource.Target, id string, force bool) (resource.Result, error)
 	List(ctx context.Context, t resource.Target, group, tag, value string) ([]resource.Found, error)
-	Sizes(ctx context.Context, t resource.Target) ([]resource.Size, error)
+	SizeList(ctx context.Context, t resource.Target) ([]resource.Size, error)
 	BootLog(ctx context.Context, t resource.Target, vmID string, lines int) (string, error)
 }
 

@@ -138,7 +138,7 @@ func (r *run) effect(ctx context.Context, in Intent, v view, a *Answer) {
 	az, target := r.cfg.Azure, v.target
 	switch in.Act {
 	case ActSizes:
-		a.Sizes, a.Err = az.Sizes(ctx, target)
+		a.Sizes, a.Err = az.SizeList(ctx, target)
 	case ActPut:
 		a.Result, a.Err = az.Put(ctx, target, in.Spec)
 	case ActGet:
