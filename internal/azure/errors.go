@@ -50,8 +50,10 @@ func explain(act string, secret lazuli.Secret, err error) *lazuli.Error {
 		return nil
 	}
 	out := explainCause(err)
-	if f, ok := errors.AsType[*resource.Failure](out.Err); ok && !secret.Empty() {
-		f.Text = strings.ReplaceAll(f.Text, secret.Reveal(), redacted)
+	if f, ok := out.Err.(*resource.Failure); ok && !secret.Empty() { //nolint:errorlint // ours is never wrapped
+		clean := *f // several callers may share one answer
+		clean.Text = strings.ReplaceAll(f.Text, secret.Reveal(), redacted)
+		out.Err = &clean
 	}
 	if act != "" {
 		out.Message = act + ": " + out.Message
