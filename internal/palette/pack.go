@@ -17,7 +17,10 @@ type PackSummarySpec struct {
 	CloudTypes   []string          `json:"cloudTypes"`
 	Digest       string            `json:"digest,omitempty"`
 	DisplayName  string            `json:"displayName"`
+	EOL          string            `json:"eol,omitempty"`
+	Group        string            `json:"group,omitempty"`
 	Layer        string            `json:"layer"`
+	LogoURL      string            `json:"logoUrl,omitempty"`
 	Name         string            `json:"name"`
 	RegistryUID  string            `json:"registryUid"`
 	Type         string            `json:"type"`
@@ -103,4 +106,35 @@ type RegistrySyncStatus struct {
 	LastSyncedTime  Time   `json:"lastSyncedTime,omitzero"`
 	Message         string `json:"message,omitempty"`
 	Status          string `json:"status"`
+}
+
+// PackTagEntity is a pack of a registry with all its versions.
+type PackTagEntity struct {
+	AddonSubType string          `json:"addonSubType,omitempty"`
+	AddonType    string          `json:"addonType,omitempty"`
+	CloudTypes   []string        `json:"cloudTypes"`
+	DisplayName  string          `json:"displayName"`
+	Layer        string          `json:"layer"`
+	LogoURL      string          `json:"logoUrl,omitempty"`
+	Name         string          `json:"name"`
+	PackValues   []PackUIDValues `json:"packValues"`
+	RegistryUID  string          `json:"registryUid"`
+	Tags         []PackTag       `json:"tags"`
+}
+
+// PackTag is one version; ParentTags are further tags that select it.
+type PackTag struct {
+	Group      string   `json:"group,omitempty"`
+	PackUID    string   `json:"packUid"`
+	ParentTags []string `json:"parentTags"`
+	Tag        string   `json:"tag"`
+	Version    string   `json:"version"`
+}
+
+// PackUIDValues are the texts of one version.
+type PackUIDValues struct {
+	Annotations map[string]string `json:"annotations,omitempty"`
+	PackUID     string            `json:"packUid"`
+	Readme      string            `json:"readme,omitempty"`
+	Values      string            `json:"values"`
 }

@@ -117,10 +117,9 @@ type ProfileVersion struct {
 	Version string `json:"version"`
 }
 
-// ClusterProfileStat says whether and where a profile is used.
+// ClusterProfileStat says whether clusters can get a profile.
 type ClusterProfileStat struct {
-	InUseClusterUIDs []string `json:"inUseClusterUids"`
-	IsPublished      bool     `json:"isPublished"`
+	IsPublished bool `json:"isPublished"`
 }
 
 // ClusterProfileMetadata is a profile in the list of names.
@@ -154,19 +153,15 @@ type ManifestData struct {
 	Digest  string `json:"digest,omitempty"`
 }
 
-// Profile renders a profile; versions are all of its name, usedBy the uids of
-// the clusters that have a snapshot of it.
-func Profile(p *lazuli.Profile, versions []ProfileVersion, usedBy []string) ClusterProfile {
-	if usedBy == nil {
-		usedBy = []string{}
-	}
+// Profile renders a profile; versions are all of its name.
+func Profile(p *lazuli.Profile, versions []ProfileVersion) ClusterProfile {
 	out := ClusterProfile{
 		Kind:     "clusterprofile",
 		Metadata: Meta(&p.Meta),
 		Spec: &ClusterProfileSpec{
 			Published: template(p, p.Published), Version: p.ProfileVersion, Versions: versions,
 		},
-		Status: ClusterProfileStat{InUseClusterUIDs: usedBy, IsPublished: p.IsPublished},
+		Status: ClusterProfileStat{IsPublished: p.IsPublished},
 	}
 	if len(p.Draft) > 0 {
 		out.Spec.Draft = template(p, p.Draft)

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/palette"
+)
+
+// Bounds of a cluster.
+const (
+	maxPools    = 50
+	maxPoolSize = 1000 // machines; Kubernetes ends at 5000 nodes
+	minDiskGB   = 30   // Azure's stock Ubuntu image
+	maxDiskGB   = 4095 // an OS disk of Azure ("Azure managed disks", OS disk)
+	maxTags     = 40   // of Azure's 50 for a resource; the rest is for ours and the cloud controller's
+	maxTagKey   = 512  // characters ("Use tags to organize your Azure resources")
+	maxTagValue = 256
+	minRSABits  = 2048 // Azure takes no shorter key
+	minSubnet   = 29   // bits; Azure's smallest subnet
+)
+
+var (
+	groupPattern  = regexp.MustCompile(`^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$`)
+	regionPattern = regexp.MustCompile(`^[a-z0-9]{2,50}$`)
+	zonePattern   = regexp.MustCompile(`^[1-9]$`)
+	sizePattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{2,79}$`)
+)
+
+// osDiskTypes are the types that an OS disk can have; those of a region come
+// from the Prober.
+var osDiskTypes = []string{"Standard_LRS", "StandardSSD_LRS", "StandardSSD_ZRS", "Premium_LRS", "Premium_ZRS"}
+
+// findings are what is wrong with a request, and what has no effect in it.
+type findings struct {
+	faults   lazuli.Fields
+	warnings lazuli.Fields
+}
+
+// fault records an error at a path.
+func (f *findings) fault(path, format string, args ...any) { f.faults.Add(path, format, args...) }
+
+// noEffect records a part of a request that is kept and changes nothing yet.
+func (f *findings) noEffect(path string) {
+	f.warnings.Add(path, "has no effect in this release; it is kept as sent")
+}
+
+// notServed refuses a part of a request that would change what a cluster is.
+func (f *findings) notServed(given bool, path, what string) {
+	if given {
+		f.faults.Add(path, "%s not served yet; leave it out", what)
+	}
+}
+
+// checkCluster checks a create request as far as it can be without asking
+// anybody.
+func checkCluster(f *findings, in *palette.AzureClusterEntity) {
+	if in.Metadata == nil {
+		f.fault("metadata", "is required")
+	} else {
+		if !lazuli.ValidName(in.Metadata.Name) {
+			f.fault("metadata.name", "%q is not 1 to %d lower-case letters, digits and hyphens, with a letter or digit first and last",
+				shorten(in.Metadata.Name), lazuli.MaxNameLength)
+		}
+		checkTags(f, "metadata.labels", palette.Tags(in.Metadata.Labels))
+		annotations(&f.faults, in.Metadata)
+	}
+	if in.Spec == nil {
+		f.fault("spec", "is required")
+		return
+	}
+	s := in.Spec
+	if s.CloudAccountUID == "" {
+		f.fault("spec.cloudAccountUid", "is required")
+	}
+	if s.CloudConfig == nil {
+		f.fault("spec.cloudConfig", "is required")
+	} else {
+		checkCloudConfig(f, s.CloudConfig)
+	}
+	checkPools(f, s)
+	checkClusterConfig(f, s.ClusterConfig)
+	f.notServed(s.ClusterTemplate != nil && s.ClusterTemplate.UID != "", "spec.clusterTemplate.uid", "cluster templates are")
+	if p := s.Policies; p != nil {
+		f.notServed(given(p.BackupPolicy), "spec.policies.backupPolicy", "backups are")
+		f.notServed(given(p.ScanPolicy), "spec.policies.scanPolicy", "compliance scans are")
+	}
+	if len(s.Profiles) == 0 {
+		f.fault("spec.profiles", "needs a profile of type infra or cluster")
+	}
+}
+
+// given reports whether a raw member says anything.
+func given(raw []byte) bool {
+	switch strings.TrimSpace(string(raw)) {
+	case "", "null", "{}", "[]":
+		return false
+	default:
+		return true
+	}
+}
+
+func checkCloudConfig(f *findings, c *palette.AzureClusterConfig) {
+	const path = "spec.cloudConfig."
+	if !guidPattern.MatchString(c.SubscriptionID) {
+		f.fault(path+"subscriptionId", "%q is not a subscription's id, a GUID", shorten(c.SubscriptionID))
+	}
+	if !groupPattern.MatchString(c.ResourceGroup) {
+		f.fault(path+"resourceGroup", "%q cannot be the name of a resource group", shorten(c.ResourceGroup))
+	}
+	if !regionPattern.MatchString(c.Location) {
+		f.fault(path+"location", "%q is not a region's name, such as westeurope", shorten(c.Location))
+	}
+	if err := checkSSHKey(c.SSHKey); err != nil {
+		f.fault(path+"sshKey", "%v", err)
+	}
+	static := "a network that exists already (static placement) is"
+	f.notServed(c.VNetName != "", path+"vnetName", static)
+	f.notServed(c.VNetResourceGroup != "", path+"vnetResourceGroup", static)
+	for _, s := range subnets(c) {
+		if s.subnet == nil {
+			continue
+		}
+		f.notServed(s.subnet.Name != "", path+s.name+".name", static)
+		f.notServed(s.subnet.SecurityGroupName != "", path+s.name+".securityGroupName", static)
+		f.notServed(s.subnet.NSGResourceGroup != "", path+s.name+".nsgResourceGroup", static)
+	}
+	checkPrivate(f, c)
+	f.notServed(given(c.AADProfile), path+"aadProfile", "sign-in with Entra ID is")
+	f.notServed(c.OverrideClusterAPIConfig != "", path+"overrideClusterAPIConfig", "overriding of resources is")
+	if c.StorageAccountName != "" {
+		f.noEffect(path + "storageAccountName")
+	}
+	if c.ContainerName != "" {
+		f.noEffect(path + "containerName")
+	}
+	checkNetwork(f, c)
+}
+
+// namedSubnet is a subnet with its member's name.
+type namedSubnet struct {
+	name   string
+	subnet *palette.Subnet
+}
+
+func subnets(c *palette.AzureClusterConfig) []namedSubnet {
+	return []namedSubnet{{"controlPlaneSubnet", c.ControlPlaneSubnet}, {"workerSubnet", c.WorkerSubnet}}
+}
+
+func checkPrivate(f *findings, c *palette.AzureClusterConfig) {
+	const path, private = "spec.cloudConfig.", "a private API server is"
+	f.notServed(c.EnablePrivateCluster, path+"enablePrivateCluster", private)
+	if p := c.APIServerAccessProfile; p != nil {
+		f.notServed(p.EnablePrivateCluster, path+"apiServerAccessProfile.enablePrivateCluster", private)
+		f.notServed(p.PrivateDNSZone != "", path+"apiServerAccessProfile.privateDNSZone", private)
+		for i, cidr := range p.AuthorizedIPRanges {
+			if _, err := netip.ParsePrefix(cidr); err != nil {
+				f.fault(fmt.Sprintf("%sapiServerAccessProfile.authorizedIPRanges[%d]", path, i),
+					"%q is not a range such as 203.0.113.0/24", shorten(cidr))
+			}
+		}
+	}
+	if c.InfraLBConfig == nil || c.InfraLBConfig.APIServerLB == nil {
+		return
+	}
+	lb, at := c.InfraLBConfig.APIServerLB, path+"infraLBConfig.apiServerLB."
+	switch lb.Type {
+	case "", "Public":
+	case palette.LBInternal:
+		f.notServed(true, at+"type", private)
+	default:
+		f.fault(at+"type", "%q is neither Public nor Internal", shorten(lb.Type))
+	}
+	f.notServed(lb.APIServerLBStaticIP != "", at+"apiServerLBStaticIP", "a fixed address of the API server is")
+	f.notServed(lb.PrivateDNSName != "", at+"privateDNSName", private)
+	f.notServed(lb.PrivateDNSZoneResourceGroup != "", at+"privateDNSZoneResourceGroup", private)
+}
+
+// azureRanges cannot be in a virtual network ("Azure Virtual Network frequently
+// asked questions", address ranges).
+var azureRanges = []netip.Prefix{
+	netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("168.63.129.16/32"),
+}
+
+// checkNetwork checks the address ranges of the network that we make.
+func checkNetwork(f *findings, c *palette.AzureClusterConfig) {
+	const path = "spec.cloudConfig."
+	vnet, hasVNet := parseRange(f, path+"vnetCidrBlock", c.VNetCIDRBlock)
+	var before netip.Prefix
+	for _, s := range subnets(c) {
+		if s.subnet == nil || s.subnet.CIDRBlock == "" {
+			continue
+		}
+		at := path + s.name + ".cidrBlock"
+		r, ok := parseRange(f, at, s.subnet.CIDRBlock)
+		switch {
+		case !ok:
+		case !hasVNet:
+			if c.VNetCIDRBlock == "" {
+				f.fault(path+"vnetCidrBlock", "is required when a subnet's range is given")
+			}
+		case !vnet.Contains(r.Addr()) || r.Bits() < vnet.Bits():
+			f.fault(at, "%s is not inside the network's range %s", r, vnet)
+		case r.Bits() > minSubnet:
+			f.fault(at, "%s is smaller than a /%d, Azure's smallest subnet", r, minSubnet)
+		case before.IsValid() && before.Overlaps(r):
+			f.fault(at, "%s overlaps the other subnet's range %s", r, before)
+		}
+		if ok {
+			before = r
+		}
+	}
+}
+
+// parseRange reads an IPv4 range that a virtual network can have.
+func parseRange(f *findings, path, cidr string) (netip.Prefix, bool) {
+	if cidr == "" {
+		return netip.Prefix{}, false
+	}
+	r, err := netip.ParsePrefix(cidr)
+	switch {
+	case err != nil || !r.Addr().Is4():
+		f.fault(path, "%q is not an IPv4 range such as 10.0.0.0/16", shorten(cidr))
+		return r, false
+	case r.Masked() != r:
+		f.fault(path, "%s has bits behind its prefix; %s is meant", r, r.Masked())
+		return r, false
+	case r.Bits() < 8: //nolint:mnd // Azure's largest network, a /8
+		f.fault(path, "%s is larger than a /8", r)
+		return r, false
+	}
+	for _, no := range azureRanges {
+		if no.Overlaps(r) {
+			f.fault(path, "%s overlaps %s, which cannot be in a virtual network", r, no)
+			return r, false
+		}
+	}
+	return r, true
+}
+
+// checkSSHKey wants one public key of a kind that Azure takes.
+func checkSSHKey(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("is required: a public key such as the content of id_ed25519.pub")
+	}
+	key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(s))
+	switch {
+	case err != nil:
+		return errors.New("is not a public key of the form of id_ed25519.pub")
+	case len(options) > 0:
+		return fmt.Errorf("carries options (%s), which Azure does not take", shorten(strings.Join(options, ",")))
+	case strings.TrimSpace(string(rest)) != "":
+		return errors.New("is more than one key")
+	}
+	switch key.Type() {
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:
+		return nil
+	case ssh.KeyAlgoRSA:
+		c, ok := key.(ssh.CryptoPublicKey)
+		if !ok {
+			return nil
+		}
+		if k, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < minRSABits {
+			return fmt.Errorf("is an RSA key of %d bits; Azure wants at least %d", k.N.BitLen(), minRSABits)
+		}
+		return nil
+	default:
+		return fmt.Errorf("is of kind %s; ssh-rsa, ssh-ed25519 and ecdsa are taken", shorten(key.Type()))
+	}
+}
+
+func checkClusterConfig(f *findings, c *palette.ClusterConfigEntity) {
+	if c == nil {
+		return
+	}
+	const path = "spec.clusterConfig."
+	f.notServed(c.HostClusterConfig != nil && c.HostClusterConfig.IsHostCluster,
+		path+"hostClusterConfig.isHostCluster", "hosting of virtual clusters is")
+	f.notServed(given(c.HyperShiftConfig), path+"hyperShiftConfig", "it is")
+	f.notServed(c.LifecycleConfig != nil && c.LifecycleConfig.Pause, path+"lifecycleConfig.pause", "pausing is")
+	if r := c.Resources; r != nil {
+		f.notServed(len(r.Namespaces) > 0, path+"resources.namespaces", "namespaces of the cluster's configuration are")
+		f.notServed(len(r.RBACs) > 0, path+"resources.rbacs", "role bindings of the cluster's configuration are")
+	}
+	if m := c.MachineManagementConfig; m != nil && m.OSPatchConfig != nil {
+		p := m.OSPatchConfig
+		f.notServed(p.PatchOnBoot || p.Schedule != "" || !p.OnDemandPatchAfter.IsZero(),
+			path+"machineManagementConfig.osPatchConfig", "patching of machines is")
+	}
+	if c.ControlPlaneHealthCheckTimeout != "" {
+		f.noEffect(path + "controlPlaneHealthCheckTimeout")
+	}
+	if c.Timezone != "" {
+		f.noEffect(path + "timezone")
+	}
+	if given(c.Location) && strings.TrimSpace(string(c.Location))[0] != '{' {
+		f.fault(path+"location", "is not an object")
+	}
+}
+
+// checkTags checks tags as Azure takes them on every resource.
+func checkTags(f *findings, path string, tags map[string]string) {
+	if len(tags) > maxTags {
+		f.fault(path, "has %d tags; %d fit beside ours on an Azure resource", len(tags), maxTags)
+		return
+	}
+	folded := map[string]string{}
+	for _, k := range sortedKeys(tags) {
+		at := path + "." + shorten(k)
+		switch {
+		case k == "" || len([]rune(k)) > maxTagKey:
+			f.fault(at, "a tag's name has 1 to %d characters", maxTagKey)
+		case strings.ContainsAny(k, `<>%&\?/`) || strings.IndexFunc(k, isControl) >= 0:
+			f.fault(at, `a tag's name has none of < > %% & \ ? / and no control character`)
+		case lazuli.ReservedTag(k):
+			f.fault(at, "Azure keeps the tags azure, microsoft and windows to itself; choose another name")
+		case strings.HasPrefix(lazuli.Fold(k), tagNamespace):
+			f.fault(at, "tags that start with %s are the hub's own", tagNamespace)
+		case len([]rune(tags[k])) > maxTagValue || strings.IndexFunc(tags[k], isControl) >= 0:
+			f.fault(at, "a tag's value has at most %d characters and no control character", maxTagValue)
+		}
+		if other, twice := folded[lazuli.Fold(k)]; twice {
+			f.fault(at, "is the same tag as %q: Azure does not tell case", other)
+		}
+		folded[lazuli.Fold(k)] = k
+	}
+}
+
+// tagNamespace starts the names of our own tags.
+const tagNamespace = "lazuli.io"
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f } //nolint:mnd // DEL
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/store"
+)
+
+const (
+	ok        = http.StatusOK
+	created   = http.StatusCreated
+	noContent = http.StatusNoContent
+)
+
+// routes is the one table of what is served. Operation ids and success codes
+// under /v1 are Palette's: its clients take another code for a failure and send
+// the request again.
+func routes() []route {
+	return append(paletteRoutes(), ownRoutes()...)
+}
+
+func paletteRoutes() []route {
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	const cluster, config = "/v1/spectroclusters/{uid}", "/v1/cloudconfigs/azure/{uid}"
+	const account, profile = "/v1/cloudaccounts/azure", "/v1/clusterprofiles"
+	return []route{
+		{Method: get, Pattern: "/v1/dashboard/projects/metadata", Operation: "v1ProjectsMetadata", Permission: auth.ProjectList, Status: ok, Handle: listProjects},
+
+		{Method: post, Pattern: "/v1/clouds/azure/account/validate", Operation: "V1AzureAccountValidate", Permission: auth.CloudAccountCreate, Status: noContent, Body: maxBody, Handle: validateAccount},
+		{Method: post, Pattern: account, Operation: "v1CloudAccountsAzureCreate", Permission: auth.CloudAccountCreate, Status: created, Body: maxBody, Mutates: true, Handle: createAccount},
+		{Method: get, Pattern: account, Operation: "v1CloudAccountsAzureList", Permission: auth.CloudAccountList, Status: ok, Handle: listAccounts},
+		{Method: get, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureGet", Permission: auth.CloudAccountGet, Status: ok, Handle: getAccount},
+		{Method: put, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureUpdate", Permission: auth.CloudAccountUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateAccount},
+		{Method: del, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureDelete", Permission: auth.CloudAccountDelete, Status: noContent, Mutates: true, Handle: deleteAccount},
+		{Method: get, Pattern: "/v1/cloudaccounts/summary", Operation: "v1CloudAccountsListSummary", Permission: auth.CloudAccountList, Status: ok, Handle: listAccountSummaries},
+
+		{Method: get, Pattern: "/v1/registries/metadata", Operation: "v1RegistriesMetadata", Permission: auth.PackRegistryList, Status: ok, Handle: listRegistries},
+		{Method: get, Pattern: "/v1/registries/pack/{uid}/sync/status", Operation: "v1RegistriesPackUidSyncStatus", Permission: auth.PackRegistryGet, Status: ok, Handle: getRegistrySync},
+		{Method: get, Pattern: "/v1/packs", Operation: "v1PacksSummaryList", Permission: auth.PackRegistryList, Status: ok, Handle: listPacks},
+		{Method: get, Pattern: "/v1/packs/{uid}", Operation: "v1PacksUid", Permission: auth.PackRegistryGet, Status: ok, Handle: getPack},
+		{Method: post, Pattern: "/v1/packs/search", Operation: "v1PacksSearch", Permission: auth.PackRegistryList, Status: ok, Body: maxBody, Handle: searchPacks},
+		{Method: get, Pattern: "/v1/packs/{packName}/registries/{uid}", Operation: "v1PacksNameRegistryUidList", Permission: auth.PackRegistryGet, Status: ok, Handle: getPackVersions},
+
+		{Method: post, Pattern: profile, Operation: "v1ClusterProfilesCreate", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: createProfile},
+		{Method: get, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfile},
+		{Method: put, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfile},
+		{Method: del, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesDelete", Permission: auth.ClusterProfileDelete, Status: noContent, Mutates: true, Handle: deleteProfile},
+		{Method: patch, Pattern: profile + "/{uid}/publish", Operation: "v1ClusterProfilesPublish", Permission: auth.ClusterProfilePublish, Status: noContent, Mutates: true, Handle: publishProfile},
+		{Method: patch, Pattern: profile + "/{uid}/metadata", Operation: "v1ClusterProfilesUidMetadataUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfileMeta},
+		{Method: get, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileVariables},
+		{Method: get, Pattern: profile + "/{uid}/packs/{packName}/manifests", Operation: "v1ClusterProfilesUidPacksUidManifests", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileManifests},
+		{Method: get, Pattern: "/v1/dashboard/clusterprofiles/metadata", Operation: "v1ClusterProfilesMetadata", Permission: auth.ClusterProfileList, Status: ok, Handle: listProfileMetadata},
+
+		{Method: post, Pattern: "/v1/spectroclusters/azure", Operation: "v1SpectroClustersAzureCreate", Permission: auth.ClusterCreate, Status: created, Body: maxBody, Mutates: true, Handle: createCluster},
+		{Method: get, Pattern: "/v1/spectroclusters", Operation: "v1SpectroClustersList", Permission: auth.ClusterList, Status: ok, Handle: listClusters},
+		{Method: get, Pattern: cluster, Operation: "v1SpectroClustersGet", Permission: auth.ClusterGet, Status: ok, Handle: getCluster},
+		{Method: del, Pattern: cluster, Operation: "v1SpectroClustersDelete", Permission: auth.ClusterDelete, Status: noContent, Mutates: true, Handle: deleteCluster},
+		{Method: get, Pattern: "/v1/dashboard/spectroclusters/{uid}/overview", Operation: "v1SpectroClustersSummaryUidOverview", Permission: auth.ClusterGet, Status: ok, Handle: getOverview},
+		{Method: post, Pattern: "/v1/dashboard/spectroclusters/search", Operation: "v1SpectroClustersSearchFilterSummary", Permission: auth.ClusterList, Status: ok, Body: maxBody, Handle: searchClusters},
+		{Method: get, Pattern: cluster + "/assets/kubeconfigclient", Operation: "v1SpectroClustersUidKubeConfigClientGet", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
+		{Method: get, Pattern: cluster + "/assets/kubeconfig", Operation: "v1SpectroClustersUidKubeConfig", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
+		{Method: get, Pattern: cluster + "/assets/adminKubeconfig", Operation: "v1SpectroClustersUidAdminKubeConfig", Permission: auth.ClusterDelete, Status: ok, Handle: getAdminKubeconfig},
+		{Method: get, Pattern: cluster + "/config/rbacs", Operation: "v1SpectroClustersUidConfigRbacsGet", Permission: auth.ClusterGet, Status: ok, Handle: emptyList},
+		{Method: get, Pattern: cluster + "/config/namespaces", Operation: "v1SpectroClustersUidConfigNamespacesGet", Permission: auth.ClusterGet, Status: ok, Handle: emptyList},
+		{Method: get, Pattern: cluster + "/features/backup", Operation: "v1ClusterFeatureBackupGet", Permission: auth.ClusterGet, Status: ok, Handle: noFeature},
+		{Method: get, Pattern: cluster + "/features/complianceScan", Operation: "v1ClusterFeatureComplianceScanGet", Permission: auth.ClusterGet, Status: ok, Handle: noFeature},
+
+		{Method: get, Pattern: config, Operation: "v1CloudConfigsAzureGet", Permission: auth.CloudConfigGet, Status: ok, Handle: getCloudConfig},
+		{Method: get, Pattern: config + "/machinePools/{name}/machines", Operation: "v1CloudConfigsAzurePoolMachinesList", Permission: auth.MachineList, Status: ok, Handle: listMachines},
+		{Method: get, Pattern: config + "/machinePools/{name}/machines/{machineUid}", Operation: "v1CloudConfigsAzurePoolMachinesUidGet", Permission: auth.MachineGet, Status: ok, Handle: getMachine},
+		{Method: get, Pattern: "/v1/events/components/{kind}/{uid}", Operation: "v1EventsComponentsObjTypeUidList", Permission: auth.ClusterGet, Status: ok, Handle: listComponentEvents},
+	}
+}
+
+func ownRoutes() []route {
+	const get, own = http.MethodGet, "/lazuli/v1/clusters"
+	return []route{
+		{Method: get, Pattern: "/healthz", Operation: "healthz", Public: true, Status: ok, Handle: healthz},
+		{Method: get, Pattern: "/readyz", Operation: "readyz", Public: true, Status: ok, Handle: readyz},
+		{Method: get, Pattern: "/lazuli/v1/version", Operation: "version", Permission: auth.None, Status: ok, Handle: getVersion},
+		{Method: http.MethodPost, Pattern: own + "/plan", Operation: "planCluster", Permission: auth.ClusterCreate, Status: ok, Body: maxBody, Handle: planCluster},
+		{Method: get, Pattern: own + "/{uid}/tasks", Operation: "listTasks", Permission: auth.ClusterGet, Status: ok, Handle: getTasks},
+		{Method: get, Pattern: own + "/{uid}/graph", Operation: "getGraph", Permission: auth.ClusterGet, Status: ok, Handle: getGraph},
+		{Method: get, Pattern: own + "/{uid}/events", Operation: "listEvents", Permission: auth.ClusterGet, Status: ok, Handle: listEvents},
+		{Method: get, Pattern: own + "/{uid}/watch", Operation: "watchCluster", Permission: auth.ClusterGet, Status: ok, Stream: true, Handle: watchCluster},
+	}
+}
+
+// readyTimeout bounds the look at the store.
+const readyTimeout = 2 * time.Second
+
+// healthz answers while the process serves.
+func healthz(*API, *call) (any, error) { return plain("ok\n"), nil }
+
+// readyz answers while the store does.
+func readyz(a *API, c *call) (any, error) {
+	ctx, cancel := context.WithTimeout(c.ctx(), readyTimeout)
+	defer cancel()
+	if _, err := a.Store.Query(ctx, store.Query{Kind: lazuli.KindProject, Limit: 1}); err != nil {
+		return nil, &lazuli.Error{
+			Code: lazuli.CodeUnavailable, Message: "the store does not answer", Err: fmt.Errorf("look at the store: %w", err),
+		}
+	}
+	return plain("ok\n"), nil
+}
+
+// Version is the answer of GET /lazuli/v1/version.
+type Version struct {
+	Version string `json:"version"`
+}
+
+func getVersion(a *API, _ *call) (any, error) { return Version{Version: orElse(a.Version, "dev")}, nil }
