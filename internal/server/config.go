@@ -188,6 +188,15 @@ func (c Config) Cloud(name string) (resource.Cloud, error) {
 	}
 }
 
+// environments are the names that accounts may have.
+func (c Config) environments() []string {
+	names := sortedKeys(c.Azure.Environments)
+	if _, ok := c.Azure.Environments[EnvUSGovernment]; ok {
+		names = append(names, envUSGovernment2)
+	}
+	return names
+}
+
 func (l LogConfig) level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.Level)); err != nil {

@@ -32,7 +32,9 @@ type keyInfo struct {
 	secret bool
 }
 
-func (k keyInfo) env() string { return EnvPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_")) }
+func (k keyInfo) env() string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_"))
+}
 
 // EnvName is the environment variable of a key: LAZULI_ and the path in upper
 // case with "_" for ".".
@@ -65,8 +67,15 @@ func LoadConfig(file string, getenv func(string) string, flags map[string]string
 			over[key.path] = v
 		}
 	}
-	for path, v := range flags {
-		over[path] = v
+	var unknown lazuli.Fields
+	for _, path := range sortedKeys(flags) {
+		if !leaf(path) {
+			unknown.Add(path, "unknown key; `lazuli serve --print-config` lists all")
+		}
+		over[path] = flags[path]
+	}
+	if err := unknown.Err(); err != nil {
+		return Config{}, err
 	}
 	if err := k.Load(values(over), nil); err != nil {
 		return Config{}, fmt.Errorf("load environment and flags: %w", err)

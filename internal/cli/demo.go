@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/examples"
+	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/server"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+// demoTimeout bounds the deployment and the deletion, each.
+const demoTimeout = 10 * time.Minute
+
+// demoOptions are the flags of demo.
+type demoOptions struct {
+	simOptions
+
+	hubListen  string
+	fixed      bool // the user chose hubListen
+	dataDir    string
+	kubeconfig string
+	envFile    string
+	once       bool
+	serveOnly  bool
+}
+
+func (a *app) demoCommand() *cobra.Command {
+	var o demoOptions
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Deploy a cluster on simulated Azure: no account, no cost", Args: cobra.NoArgs,
+		Long: `Start simulated Azure and a hub in this process, deploy examples/cluster.yaml through the hub's public API, show
+every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept unless --data-dir says where.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if o.once && o.serveOnly {
+				return usagef("--once and --serve-only exclude each other")
+			}
+			o.fixed = cmd.Flags().Changed("listen")
+			return a.demo(cmd.Context(), o)
+		},
+	}
+	o.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.hubListen, "listen", server.DefaultListen, "address and port of the hub; any free port when the default is taken")
+	flags.StringVar(&o.dataDir, "data-dir", "", "directory to keep the hub's state in (default: a temporary one)")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write the kubeconfig to (default: in the data directory)")
+	flags.StringVar(&o.envFile, "env-file", "", "file to write the environment of clients to, once both are ready")
+	flags.BoolVar(&o.once, "once", false, "delete the cluster again, prove that nothing of it is left, and exit")
+	flags.BoolVar(&o.serveOnly, "serve-only", false, "start both and deploy nothing")
+	return cmd
+}
+
+// demo owns the directory and the log.
+func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
+	dir := o.dataDir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "lazuli-demo-"); err != nil {
+			return fmt.Errorf("make a directory: %w", err)
+		}
+		defer func() {
+			// After a failure the log is worth more than a clean disk.
+			if err == nil || errors.Is(err, context.Canceled) {
+				err = errors.Join(err, removeAll(dir))
+				return
+			}
+			a.note("the hub's log is %s\n", filepath.Join(dir, hubLogName))
+		}()
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("find the data directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	logTo := a.errOut
+	if !o.serveOnly {
+		f, err := os.OpenFile(filepath.Join(dir, hubLogName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec,mnd // in our directory
+		if err != nil {
+			return fmt.Errorf("open the hub's log: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // a log
+		logTo = f
+	}
+	err = a.demoIn(ctx, o, dir, logTo)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil // the user ended it
+	}
+	return err
+}
+
+func (a *app) demoIn(ctx context.Context, o demoOptions, dir string, logTo io.Writer) (err error) {
+	s, err := newStack(ctx, o.simOptions, dir, o.hubListen, o.fixed, logTo)
+	if err != nil {
+		return err
+	}
+	s.start(ctx)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.ready(s.ctx); err != nil {
+		return err
+	}
+	forget, err := announce(o.envFile, s.variables())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
+	a.note("simulated Azure  %s (%v times as fast as Azure)\nhub              %s\n\n", s.azure.url, o.speed, s.hub.URL())
+	if !o.serveOnly {
+		done, err := a.demoCluster(s, o, dir)
+		if err != nil || done {
+			return err
+		}
+	}
+	<-s.ctx.Done()
+	return nil
+}
+
+// ready waits for the hub's own word.
+func (s *stack) ready(ctx context.Context) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Ready(ctx) //nolint:wrapcheck // says what it did
+}
+
+func (s *stack) client() (*client.Client, error) {
+	return client.New(client.Config{ //nolint:wrapcheck // says what is wrong
+		URL: s.hub.URL(), APIKey: lazuli.NewSecret(s.key), CAFile: s.cfg.CAFile(), Agent: "lazuli/" + Version,
+	})
+}
+
+// demoCluster deploys the example through the public API and shows its nodes;
+// done says that the demonstration is over.
+func (a *app) demoCluster(s *stack, o demoOptions, dir string) (done bool, err error) {
+	inner := *a
+	inner.getenv = s.getenv(a.getenv)
+	inner.out = a.errOut // what apply tells is progress here
+	c, err := s.client()
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	if c, err = inProject(s.ctx, c, defaultProject); err != nil {
+		return false, err
+	}
+	docs, err := inner.parseManifest("examples/cluster.yaml", ".", examples.Cluster)
+	if err != nil {
+		return false, err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(s.ctx, demoTimeout)
+	defer cancel()
+	clusters, err := inner.applyDocuments(ctx, c, docs)
+	if err != nil {
+		return false, err
+	}
+	uid := clusters[0]
+	p, err := inner.followWith(ctx, c, uid, untilRunning, inner.newView())
+	if err != nil {
+		return false, err
+	}
+	a.note("\ncluster %s is ready after %s\n\n", p.cluster, seconds(time.Since(began)))
+	file := first(o.kubeconfig, filepath.Join(dir, "kubeconfig"))
+	if err := a.demoNodes(ctx, c, uid, file); err != nil {
+		return false, err
+	}
+	if o.once {
+		return true, a.demoDelete(s, &inner, c, uid)
+	}
+	return false, a.demoHints(s, o, dir, file)
+}
+
+// demoNodes writes the kubeconfig and prints the nodes that it leads to.
+func (a *app) demoNodes(ctx context.Context, c *client.Client, uid, file string) error {
+	kubeconfig, err := c.Kubeconfig(ctx, uid)
+	if err != nil {
+		return err //nolint:wrapcheck // says what it did
+	}
+	if err := writePrivate(file, kubeconfig); err != nil {
+		return err
+	}
+	clusters := workload.New(&net.Dialer{}, slog.New(slog.DiscardHandler), workload.Options{})
+	defer clusters.Forget(uid)
+	nodes, err := clusters.Nodes(ctx, workload.Access{Kubeconfig: kubeconfig, UID: uid})
+	if err != nil {
+		return fmt.Errorf("list the cluster's nodes through %s: %w", file, err)
+	}
+	rows := make([][]string, 0, len(nodes))
+	for _, n := range nodes {
+		state := "Ready"
+		if !n.Ready {
+			state = "NotReady"
+		}
+		rows = append(rows, []string{n.Name, state, n.Version, n.InternalIP, n.Zone})
+	}
+	return a.table([]string{"NODE", "STATUS", "VERSION", "ADDRESS", "ZONE"}, rows)
+}
+
+// demoDelete deletes the cluster and looks at Azure, not at the hub, for what
+// is left.
+func (a *app) demoDelete(s *stack, inner *app, c *client.Client, uid string) error {
+	ctx, cancel := context.WithTimeout(s.ctx, demoTimeout)
+	defer cancel()
+	a.note("\ndeleting the cluster\n")
+	began := time.Now()
+	if err := c.DeleteCluster(ctx, uid, false); err != nil {
+		return err //nolint:wrapcheck // says what it did
+	}
+	if _, err := inner.followWith(ctx, c, uid, untilGone, inner.newView()); err != nil {
+		return err
+	}
+	a.note("\ncluster deleted after %s\n\n", seconds(time.Since(began)))
+	left, group := s.azure.leftovers()
+	if err := a.printf("resources in Azure of what was made: %d\n", len(left)); err != nil {
+		return err
+	}
+	for _, r := range left {
+		if err := a.printf("  %s (%s)\n", r.ID, r.ProvisioningState); err != nil {
+			return err
+		}
+	}
+	if err := a.printf("resource group %s: %s\n", simGroup, map[bool]string{true: "still there", false: "GONE"}[group]); err != nil {
+		return err
+	}
+	if len(left) > 0 || !group {
+		return errors.New("deleting the cluster did not leave Azure as it was")
+	}
+	return nil
+}
+
+// demoHints says what can be tried now.
+func (a *app) demoHints(s *stack, o demoOptions, dir, kubeconfig string) error {
+	env := o.envFile
+	if env == "" {
+		env = filepath.Join(dir, "env")
+		if err := writeEnv(env, s.variables()); err != nil {
+			return err
+		}
+	}
+	return a.printf(`
+hub          %s
+environment  %s
+kubeconfig   %s
+
+Try, in another terminal:
+
+  set -a; . %s; set +a
+  lazuli cluster get demo
+  lazuli cluster graph demo
+  kubectl --kubeconfig %s get pods -A
+  curl --cacert "$LAZULI_CA_FILE" -H "ApiKey: $LAZULI_API_KEY" "$LAZULI_URL/v1/dashboard/projects/metadata"
+  lazuli cluster delete demo --wait
+
+Ctrl-C ends the demonstration%s.
+`, s.hub.URL(), env, kubeconfig, env, kubeconfig, keepNote(o))
+}
+
+func keepNote(o demoOptions) string {
+	if o.dataDir != "" {
+		return ""
+	}
+	return " and removes what it wrote"
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/api"
+	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/azure"
+	"github.com/lazuli-dev/lazuli/internal/cluster"
+	"github.com/lazuli-dev/lazuli/internal/pack"
+	"github.com/lazuli-dev/lazuli/internal/reconcile"
+	"github.com/lazuli-dev/lazuli/internal/seal"
+	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+// Bounds of a connection to the API. There is no write timeout, as a watch
+// stream lasts; the API bounds what it writes.
+const (
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+	dialTimeout   = 10 * time.Second
+	keepAlive     = 30 * time.Second
+)
+
+// Server is a hub that is ready to run.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	store    store.Store
+	azure    *azure.Client
+	api      *api.API
+	engine   *reconcile.Engine
+	listener net.Listener
+	tls      *tls.Config
+}
+
+// New opens everything that the hub needs, in the data directory and on the
+// network, and fails before it serves rather than later. version is what the
+// API tells of the release. The log goes to logTo. Close what New returns, or
+// Run it.
+func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.DataDir, privateDir); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	s := &Server{cfg: cfg, log: cfg.Log.logger(logTo)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.tls, err = tlsConfig(cfg); err != nil {
+		return nil, err
+	}
+	_, statErr := os.Stat(filepath.Join(cfg.DataDir, databaseName))
+	s.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(cfg.DataDir, databaseName), Logger: s.log})
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	if err := s.bootstrap(ctx, errors.Is(statErr, fs.ErrNotExist)); err != nil {
+		return nil, err
+	}
+	if err := s.compose(version); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	if s.listener, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return s, nil
+}
+
+func (l LogConfig) logger(w io.Writer) *slog.Logger {
+	level, err := l.level()
+	if err != nil {
+		level = slog.LevelInfo // Validate refused it already
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// bootstrap makes sure that the hub's first objects are there. The first key
+// is on disk before the store knows it, so that a start that is cut short
+// never leaves a hub that nobody can enter.
+func (s *Server) bootstrap(ctx context.Context, fresh bool) error {
+	key := lazuli.NewSecret(s.cfg.Admin.APIKey)
+	if key.Empty() && fresh {
+		var err error
+		if key, err = s.firstKey(); err != nil {
+			return err
+		}
+	}
+	made, err := auth.Bootstrap(ctx, s.store, auth.BootstrapOptions{Key: key})
+	if err != nil {
+		return err //nolint:wrapcheck // names the act
+	}
+	if made.Key.Empty() {
+		return nil
+	}
+	return WriteFile(s.cfg.AdminKeyFile(), []byte(made.Key.Reveal()+"\n"))
+}
+
+// firstKey reads the key that an earlier first start wrote, or makes it.
+func (s *Server) firstKey() (lazuli.Secret, error) {
+	b, err := os.ReadFile(s.cfg.AdminKeyFile())
+	if err == nil {
+		return lazuli.NewSecret(strings.TrimSpace(string(b))), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return lazuli.Secret{}, fmt.Errorf("read the first API key: %w", err)
+	}
+	key, err := auth.NewKey(rand.Reader)
+	if err != nil {
+		return lazuli.Secret{}, err //nolint:wrapcheck // names the act
+	}
+	s.log.Info("made the first API key", "file", s.cfg.AdminKeyFile())
+	return key, WriteFile(s.cfg.AdminKeyFile(), []byte(key.Reveal()+"\n"))
+}
+
+// compose connects the parts.
+func (s *Server) compose(version string) error {
+	sealer, err := seal.Open(filepath.Join(s.cfg.DataDir, sealKeyName))
+	if err != nil {
+		return fmt.Errorf("open the sealing key: %w", err)
+	}
+	packs, err := pack.Builtin()
+	if err != nil {
+		return fmt.Errorf("open the built-in packs: %w", err)
+	}
+	s.azure = azure.New(azure.Config{Logger: s.log.With("part", "azure")})
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	clusters, err := cluster.New(cluster.Config{
+		Store: s.store, Azure: s.azure, Seal: sealer, Packs: packs, Cloud: s.cfg.Cloud,
+		Workload:      workload.New(dialer, s.log.With("part", "workload"), workload.Options{}),
+		Logger:        s.log.With("part", "cluster"),
+		Random:        rand.Reader,
+		ProbeInterval: s.cfg.ProbeInterval, HealthInterval: s.cfg.HealthInterval,
+	})
+	if err != nil {
+		return fmt.Errorf("make the cluster reconciler: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "hub" // one process alone has the store open
+	}
+	s.engine, err = reconcile.New(reconcile.Config{
+		Store:    s.store,
+		Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: clusters},
+		Owner:    host,
+		Logger:   s.log.With("part", "engine"),
+	})
+	if err != nil {
+		return fmt.Errorf("make the engine: %w", err)
+	}
+	s.api, err = api.New(api.Config{
+		Store: s.store, Seal: sealer, Packs: packs, Prober: prober{cloud: s.cfg.Cloud, azure: s.azure},
+		Logger: s.log.With("part", "api"), Version: version, Environments: s.cfg.environments(),
+	})
+	if err != nil {
+		return fmt.Errorf("make the API: %w", err)
+	}
+	return nil
+}
+
+// URL is where clients reach the hub from this host.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return "https://" + s.listener.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
+// Run serves until ctx ends, then lets requests and reconciles under way end
+// and closes everything. It returns nil after an orderly stop.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	web := &http.Server{
+		Handler:           s.api.Handler(),
+		TLSConfig:         s.tls,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
+	}
+	s.log.Info("serving", "url", s.URL())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := web.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return s.engine.Run(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		s.log.Info("stopping")
+		s.api.Close() // ends the watch streams, which Shutdown would wait for
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
+		defer cancel()
+		if err := web.Shutdown(limit); err != nil {
+			return errors.Join(fmt.Errorf("stop serving: %w", err), web.Close())
+		}
+		return nil
+	})
+	return group.Wait() //nolint:wrapcheck // the parts say what they are
+}
+
+// Close releases what New opened. It may be called twice.
+func (s *Server) Close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close the listener: %w", err))
+		}
+	}
+	if s.api != nil {
+		s.api.Close()
+	}
+	if s.azure != nil {
+		s.azure.Close()
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the store: %w", err))
+		}
+		s.store = nil
+	}
+	return errors.Join(errs...)
+}
