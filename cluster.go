@@ -75,7 +75,8 @@ type ClusterStatus struct {
 	KubeVersion string       `json:"kubeVersion,omitempty"`
 	StartedAt   time.Time    `json:"startedAt,omitzero"` // first intent of a write to Azure
 	RunningAt   time.Time    `json:"runningAt,omitzero"`
-	SeenAt      time.Time    `json:"seenAt,omitzero"` // last answer of the API server
+	SeenAt      time.Time    `json:"seenAt,omitzero"`     // last answer of the API server
+	EmptySince  time.Time    `json:"emptySince,omitzero"` // first list in a row that had nothing of a cluster being deleted
 	DeletedAt   time.Time    `json:"deletedAt,omitzero"`
 	Conditions  []Condition  `json:"conditions,omitempty"`
 	Packs       []PackStatus `json:"packs,omitempty"`

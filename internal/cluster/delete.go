@@ -14,10 +14,11 @@ import (
 
 const (
 	prefixFound = "found/" // nodes of resources with our tag that no record knew
-	factListed  = "listed" // the resource was seen in a list
-	// emptyLists is how many lists, one after the other, must lack a resource
-	// before it counts as gone: lists lag behind writes.
-	emptyLists = 2
+	// factListed is set once a resource was seen in a list: "yes" while it was in
+	// the last one, else the time of the first list that lacked it. Lists lag
+	// behind writes, so it takes two, some time apart, to call a resource gone.
+	factListed  = "listed"
+	listedThere = "yes"
 	// servicesTime bounds how long the Services that hold load balancers are
 	// waited for: a cluster whose API server is gone must not keep the rest.
 	servicesTime = 3 * time.Minute
@@ -49,7 +50,7 @@ func (s *step) remove() error {
 	for _, n := range left {
 		s.removeResource(n, left)
 	}
-	if len(left) == 0 && s.emptyList >= emptyLists {
+	if since := s.Cluster.Status.EmptySince; len(left) == 0 && !since.IsZero() && s.listed.Sub(since) >= s.ProbeInterval {
 		s.gone()
 		return nil
 	}
@@ -160,10 +161,13 @@ func (s *step) takeList(a Answer) {
 	for _, f := range a.Found {
 		s.found[strings.ToLower(f.ID)] = f
 	}
-	if len(a.Found) == 0 {
-		s.emptyList++
-	} else {
-		s.emptyList = 0
+	st := &s.Cluster.Status
+	if since := st.EmptySince; since.IsZero() == (len(a.Found) == 0) {
+		st.EmptySince = time.Time{}
+		if since.IsZero() {
+			st.EmptySince = s.now
+		}
+		s.dirtyCluster = true
 	}
 	for _, name := range s.nodeNames() {
 		n := s.Nodes[name]
@@ -178,22 +182,21 @@ func (s *step) takeList(a Answer) {
 // count follows a resource through the lists.
 func (s *step) count(name string, there bool) {
 	n := s.Nodes[name]
-	if there {
-		if n.Facts[factListed] != "0" {
-			n = s.change(name)
-			if n.Facts == nil {
-				n.Facts = map[string]string{}
-			}
-			n.Facts[factListed] = "0"
+	have := n.Facts[factListed]
+	switch {
+	case there && have == listedThere, !there && have == "":
+	case there:
+		n = s.change(name)
+		if n.Facts == nil {
+			n.Facts = map[string]string{}
 		}
-		return
-	}
-	switch n.Facts[factListed] {
-	case "":
-	case "0":
-		s.change(name).Facts[factListed] = "1"
+		n.Facts[factListed] = listedThere
+	case have == listedThere:
+		s.change(name).Facts[factListed] = s.now.Format(time.RFC3339Nano)
 	default:
-		s.vanished(name)
+		if since, err := time.Parse(time.RFC3339Nano, have); err == nil && s.now.Sub(since) >= s.ProbeInterval {
+			s.vanished(name)
+		}
 	}
 }
 
@@ -236,7 +239,7 @@ func (s *step) adopt() error {
 			Meta:       lazuli.Meta{UID: uid, Name: name, Project: s.Cluster.Project},
 			ClusterUID: s.Cluster.UID, Title: string(f.Type) + " " + resource.NameOf(f.ID), AzureID: f.ID,
 			State: lazuli.NodeIntended, IntentAt: s.now, StartedAt: s.now,
-			Facts: map[string]string{factListed: "0"},
+			Facts: map[string]string{factListed: listedThere},
 		}
 		s.dirtyNodes[name] = true
 	}
@@ -299,7 +302,7 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 		}
 		return
 	}
-	if n.Facts[factListed] == "1" && cascades(n.AzureID) {
+	if s.unlisted(n) && cascades(n.AzureID) {
 		return // it went with its machine; the next list confirms it
 	}
 	rec := s.change(n.Name)
@@ -315,7 +318,10 @@ func cascades(id string) bool {
 
 // unlisted reports whether a resource was seen in a list and is missing from
 // the last one: enough to try to delete what it held, not to call it gone.
-func (s *step) unlisted(n *lazuli.Node) bool { return n.Facts[factListed] == "1" }
+func (s *step) unlisted(n *lazuli.Node) bool {
+	have := n.Facts[factListed]
+	return have != "" && have != listedThere
+}
 
 func (s *step) takeDelete(a Answer) {
 	name := a.Intent.Node
