@@ -269,7 +269,9 @@ func (s *Simulator) probeRound(lb, name string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for i, b := range backends {
-			s.front.record(key+"|"+keyOf(b.guest.machine.ID), reach[i], max(threshold, 1))
+			if machine := keyOf(b.guest.machine.ID); s.vms[machine] == b.guest { // It may have gone meanwhile.
+				s.front.record(machine, key, reach[i], max(threshold, 1))
+			}
 		}
 	})
 }

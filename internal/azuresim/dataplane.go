@@ -20,7 +20,7 @@ import (
 type dataPlane struct {
 	sim     *Simulator
 	probing map[string]bool
-	health  map[string]health
+	health  map[string]map[string]health // by machine, then by probe
 	turns   map[string]int
 	pending bool
 
@@ -38,24 +38,23 @@ func newDataPlane(s *Simulator) *dataPlane {
 	// The sockets belong to the simulator and end with Close.
 	ctx, cancel := context.WithCancel(context.TODO())
 	return &dataPlane{
-		sim: s, probing: map[string]bool{}, health: map[string]health{}, turns: map[string]int{}, ctx: ctx, cancel: cancel,
+		sim: s, probing: map[string]bool{}, health: map[string]map[string]health{}, turns: map[string]int{}, ctx: ctx, cancel: cancel,
 		listeners: map[string]net.Listener{}, conns: map[net.Conn]string{},
 	}
 }
 
 // record is one probe's answer.
-func (d *dataPlane) record(key string, up bool, threshold int) {
-	h := d.health[key]
+func (d *dataPlane) record(machine, probe string, up bool, threshold int) {
+	h := d.health[machine][probe]
 	if up == h.up {
 		h.streak = 0
 	} else if h.streak++; h.streak >= threshold {
 		h = health{up: up}
 	}
-	if h == (health{}) {
-		delete(d.health, key)
-		return
+	if d.health[machine] == nil {
+		d.health[machine] = map[string]health{}
 	}
-	d.health[key] = h
+	d.health[machine][probe] = h
 }
 
 // touchFront looks, soon, whether sockets must open or close. The lock is held.

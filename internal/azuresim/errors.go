@@ -68,6 +68,10 @@ func groupNotFound(name string) *apiError {
 	return fail(http.StatusNotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", name)
 }
 
+func groupDeleting(name string) *apiError {
+	return conflict("ResourceGroupBeingDeleted", "The resource group '%s' is in deprovisioning state and cannot perform this operation.", name)
+}
+
 func resourceNotFound(t target) *apiError {
 	return fail(http.StatusNotFound, "ResourceNotFound",
 		"The Resource '%s' under resource group '%s' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",

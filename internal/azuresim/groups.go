@@ -12,10 +12,20 @@ import (
 
 const groupType = "Microsoft.Resources/resourceGroups"
 
+// groupHint is the Retry-After of a group's delete: ARM asks to poll it every 15 s, each time.
+const groupHint = 15 * time.Second
+
 func groupKind() *kind {
-	// ARM asks to poll a group's delete every 15 s (azure-operations, E.1).
-	const hint = 15 * time.Second
-	return &kind{typ: groupType, latency: "group", deletes: true, puts: "", hint: []time.Duration{hint}, deleting: deleteGroup}
+	return &kind{
+		typ: groupType, latency: "group", deletes: true, wait: groupHint, deleting: deleteGroup,
+		removed: func(s *Simulator, r *resource) {
+			for _, k := range sortedKeys(s.world.assignments) {
+				if within(r.id, s.world.assignments[k].Scope) {
+					delete(s.world.assignments, k)
+				}
+			}
+		},
+	}
 }
 
 var groupNamePattern = regexp.MustCompile(`^[-\w._()]{0,89}[-\w_()]$`)
@@ -51,7 +61,7 @@ func (c *call) putGroupCall(old *resource, body object) (*reply, *apiError) {
 	case !c.sim.knowsLocation(t.subscription, location):
 		return nil, badRequest("LocationNotAvailableForResourceGroup", "The provided location '%s' is not available for resource group.", location)
 	case old != nil && old.state == stateDeleting:
-		return nil, conflict("ResourceGroupBeingDeleted", "The resource group '%s' is in deprovisioning state and cannot perform this operation.", t.group)
+		return nil, groupDeleting(t.group)
 	}
 	if err := c.checkLocks(t.path, false); err != nil {
 		return nil, err
@@ -118,6 +128,7 @@ func (s *Simulator) groupWave(group *resource, op *operation, last []string) {
 		}
 		d := s.draw(r.kind.latency+".delete", r.key())
 		longest = max(longest, d)
+		s.cancel(r.op)
 		r.state = stateDeleting
 		key := r.key()
 		if r.kind.typ == typeVMName {

@@ -51,7 +51,8 @@ type Forgetter interface{ Forget(id string) }
 // vmBegan runs a create or an update of a machine.
 func vmBegan(c *call, r *resource, op *operation, created bool) bool {
 	s := c.sim
-	if !created {
+	// A PUT on a machine that was never placed tries again.
+	if g := s.vms[r.key()]; !created && g != nil && g.power != powerCreating {
 		s.after(s.draw("compute.virtualmachines.update", r.key()), func() {
 			if g := s.vms[r.key()]; g != nil && s.store.byKey[r.key()] == r {
 				s.makeDisks(r)
@@ -393,6 +394,7 @@ func removedVM(s *Simulator, r *resource) {
 	if g := s.vms[r.key()]; g != nil {
 		s.release(g)
 		delete(s.vms, r.key())
+		delete(s.front.health, r.key())
 		id := g.machine.ID
 		s.outside(func() {
 			s.cfg.Machines.Stop(id)

@@ -25,6 +25,8 @@ type kind struct {
 	deletes bool
 	// etags says that the type has etags and honours If-Match.
 	etags bool
+	// wait is the Retry-After of a DELETE's reply and of each poll of it; default deleteHint for the reply only.
+	wait time.Duration
 	// hint are the Retry-After values of a PUT's reply and of its first polls.
 	hint []time.Duration
 	// put checks and completes what was written. old is nil on a create.
@@ -231,7 +233,7 @@ func (c *call) put(k *kind, old *resource, body object) (*reply, *apiError) {
 			"character, and it must end with a word character or with '_'. The name may contain word characters or '.', '-', '_'.", t.name())
 	}
 	if group := c.sim.store.get(t.groupID()); group.state == stateDeleting {
-		return nil, conflict("ResourceGroupBeingDeleted", "The resource group '%s' is in deprovisioning state and cannot perform this operation.", t.group)
+		return nil, groupDeleting(t.group)
 	}
 	if err := c.checkLocks(t.path, false); err != nil {
 		return nil, err
@@ -397,6 +399,9 @@ func (s *Simulator) drop(r *resource) {
 	}
 }
 
+// deleteHint is the Retry-After of most deletes.
+const deleteHint = 10 * time.Second
+
 // delete answers 204 for what is not there (ARM's rule for idempotent deletes).
 func (c *call) delete(k *kind, r *resource) (*reply, *apiError) {
 	s := c.sim
@@ -430,7 +435,10 @@ func (c *call) delete(k *kind, r *resource) (*reply, *apiError) {
 		return status(http.StatusOK), nil
 	}
 	s.cancel(r.op)
-	op := c.start(r.id, "Delete"+k.puts)
+	op := c.start(r.id, "Delete"+k.puts, deleteHint)
+	if k.wait > 0 {
+		op.retry, op.always = nil, k.wait
+	}
 	before := r.state
 	r.op, r.state = op, stateDeleting
 	op.done = func(err *apiError) { s.deleted(r, op, before, err) }

@@ -105,6 +105,9 @@ func (c *call) checkPart(k *kind, old, next *resource) *apiError {
 	if err := c.checkLocks(c.target.path, c.class == classDelete); err != nil {
 		return err
 	}
+	if group := c.sim.store.get(old.target.groupID()); group.state == stateDeleting {
+		return groupDeleting(old.target.group)
+	}
 	if err := c.busy(old); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type operation struct {
 	err                                   *apiError
 	polls                                 int
 	retry                                 []time.Duration // Retry-After of the reply and of the first polls
+	always                                time.Duration   // Retry-After of every poll
 	stuck                                 bool
 	forced                                *apiError // by a fault
 	done                                  func(err *apiError)
@@ -121,6 +122,8 @@ func (c *call) comeBack(rep *reply, op *operation) {
 	switch {
 	case op.polls < len(op.retry):
 		c.sim.retryAfter(rep.header, op.retry[op.polls])
+	case op.always > 0:
+		c.sim.retryAfter(rep.header, op.always)
 	case c.sim.cfg.Retry == RetryFast:
 		c.sim.retryAfter(rep.header, usual)
 	}

@@ -273,7 +273,7 @@ func (s *Simulator) healthy(lb *resource, rule object, b backend) bool {
 		return true
 	}
 	name := strings.ToLower(probe[strings.LastIndexByte(probe, '/')+1:])
-	return s.front.health[lb.key()+"|"+name+"|"+keyOf(b.guest.machine.ID)].up
+	return s.front.health[keyOf(b.guest.machine.ID)][lb.key()+"|"+name].up
 }
 
 // backends are the members of a rule's pools, in the order of their ids.
