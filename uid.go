@@ -22,7 +22,7 @@ const (
 // split some ids on "_" and ":", which therefore never occur.
 func NewUID(now time.Time, random io.Reader) (string, error) {
 	var b [uidTimeBytes + uidRandomBytes]byte
-	binary.BigEndian.PutUint32(b[:uidTimeBytes], uint32(now.Unix())) //nolint:gosec // wraps in 2106, still unique
+	binary.BigEndian.PutUint32(b[:uidTimeBytes], uint32(now.Unix())) // wraps in 2106, still unique
 	if _, err := io.ReadFull(random, b[uidTimeBytes:]); err != nil {
 		return "", fmt.Errorf("read random bytes of a uid: %w", err)
 	}

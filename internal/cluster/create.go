@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +50,7 @@ func (s *step) create() error {
 		s.fault(nodePlacement, err)
 		s.at(s.Nodes[nodePlacement].NextTry)
 		s.status(nil)
-		return nil //nolint:nilerr // it is on record as the node's failure
+		return nil
 	}
 	for _, n := range g.Nodes() {
 		if err := s.ensureNode(n); err != nil {
@@ -197,7 +199,7 @@ func (s *step) put(n graph.Node[task]) error {
 		if err != nil {
 			s.fault(n.Name, err)
 			s.at(s.Nodes[n.Name].NextTry)
-			return nil //nolint:nilerr // it is on record as the node's failure
+			return nil
 		}
 		vm.UserData = data
 		spec = vm
@@ -227,13 +229,15 @@ func (s *step) joiners() []string {
 
 func (s *step) kubeconfig() Intent {
 	st := s.Cluster.Status
-	in := Intent{Act: ActMakeKubeconfig, Node: nodeKubeconfig, Server: fmt.Sprintf("https://%s:%d", st.Endpoint, apiPort)}
+	in := Intent{Act: ActMakeKubeconfig, Node: nodeKubeconfig, Server: apiURL(st.Endpoint)}
 	if s.Cloud.ResolveByAddress {
-		in.Server = fmt.Sprintf("https://%s:%d", s.Nodes[nodeAPIAddress].Facts[resource.FactIPAddress], apiPort)
+		in.Server = apiURL(s.Nodes[nodeAPIAddress].Facts[resource.FactIPAddress])
 		in.TLSName = st.Endpoint
 	}
 	return in
 }
+
+func apiURL(host string) string { return "https://" + net.JoinHostPort(host, strconv.Itoa(apiPort)) }
 
 // advanceAPIServer asks the API server until it answers. That it does not, yet,
 // is no failure before its machine had time to boot.

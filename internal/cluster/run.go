@@ -236,11 +236,11 @@ func (r *run) storeSecrets(ctx context.Context, s *Secrets, v view) error {
 	if err != nil {
 		return fmt.Errorf("encode the cluster's PKI: %w", err)
 	}
-	clear := lazuli.ClusterSecrets{PKI: pki, AdminKubeconfig: s.AdminKubeconfig, Tokens: map[string]string{}}
+	plainText := lazuli.ClusterSecrets{PKI: pki, AdminKubeconfig: s.AdminKubeconfig, Tokens: map[string]string{}}
 	for name, t := range s.Tokens {
-		clear.Tokens[name] = string(t)
+		plainText.Tokens[name] = string(t)
 	}
-	plain, err := json.Marshal(clear)
+	plain, err := json.Marshal(plainText)
 	if err != nil {
 		return fmt.Errorf("encode the cluster's keys: %w", err)
 	}
