@@ -46,7 +46,7 @@ func (p prober) CheckAccount(ctx context.Context, c api.AzureCredentials) error 
 type answers struct {
 	subs    []azure.Subscription
 	regions []azure.Location
-	sizes   *azure.Sizes
+	sizes   azure.Sizes
 	group   azure.Group
 	found   bool
 	missing []string
@@ -103,9 +103,7 @@ func (p prober) Placement(ctx context.Context, c api.AzureCredentials, location,
 			out.Zones = r.Zones
 		}
 	}
-	if a.sizes != nil {
-		out.Sizes, out.DiskTypes = sizesOf(a.sizes)
-	}
+	out.Sizes, out.DiskTypes = sizesOf(a.sizes)
 	return out, nil
 }
 
@@ -116,7 +114,7 @@ func unlessForbidden(err error) error {
 	return err
 }
 
-func sizesOf(s *azure.Sizes) (sizes map[string]api.SizeInfo, disks []string) {
+func sizesOf(s azure.Sizes) (sizes map[string]api.SizeInfo, disks []string) {
 	sizes = make(map[string]api.SizeInfo, len(s.Sizes))
 	for _, z := range s.Sizes {
 		sizes[z.Name] = api.SizeInfo{

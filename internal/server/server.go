@@ -33,11 +33,12 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
-// Bounds of a connection to the API. There is no write timeout, as a watch
-// stream lasts; the API bounds what it writes.
+// Bounds of a connection to the API. A watch stream lasts longer: the API
+// moves its write deadline with each message.
 const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
+	writeTimeout  = time.Minute
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
 	dialTimeout   = 10 * time.Second
@@ -157,7 +158,7 @@ func (s *Server) compose(version string) error {
 	s.azure = azure.New(azure.Config{Logger: s.log.With("part", "azure")})
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
 	clusters, err := cluster.New(cluster.Config{
-		Store: s.store, Azure: s.azure, Seal: sealer, Packs: packs, Cloud: s.cfg.Cloud,
+		Store: s.store, Azure: clusterAzure{s.azure}, Seal: sealer, Packs: packs, Cloud: s.cfg.Cloud,
 		Workload:      workload.New(dialer, s.log.With("part", "workload"), workload.Options{}),
 		Logger:        s.log.With("part", "cluster"),
 		Random:        rand.Reader,
@@ -206,10 +207,11 @@ func (s *Server) URL() string {
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	web := &http.Server{
-		Handler:           s.api.Handler(),
+		Handler:           unhurried(s.api.Handler()),
 		TLSConfig:         s.tls,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
@@ -235,6 +237,19 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return nil
 	})
 	return group.Wait() //nolint:wrapcheck // the parts say what they are
+}
+
+// unhurried lifts the read deadline of GET requests, whose bodies nobody reads:
+// net/http takes its passing for a caller that left, which would end a watch
+// stream over HTTP/1.1.
+func unhurried(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.ProtoMajor == 1 {
+			// Without a connection to set it on, there is none to lift.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // see above
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Close releases what New opened. It may be called twice.
