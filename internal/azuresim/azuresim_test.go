@@ -189,7 +189,7 @@ func vmID(name string) string {
 	return groupID + "/providers/Microsoft.Compute/virtualMachines/" + name
 }
 
-// ready waits until nothing is under way, by asking. Only for use where simulated time passes by itself.
+// pollDone asks for an operation until it has ended.
 func pollDone(ctx context.Context, t *testing.T, r *rest, h http.Header) map[string]any {
 	t.Helper()
 	u := h.Get("Azure-AsyncOperation")
@@ -198,7 +198,10 @@ func pollDone(ctx context.Context, t *testing.T, r *rest, h http.Header) map[str
 	}
 	path := strings.TrimPrefix(u, "https://"+host)
 	for ctx.Err() == nil {
-		_, body, _ := r.send(http.MethodGet, path, "", nil)
+		code, body, _ := r.send(http.MethodGet, path, "", nil)
+		if code != http.StatusOK {
+			t.Fatalf("poll: %d %v", code, body)
+		}
 		if body["status"] != "InProgress" {
 			return body
 		}

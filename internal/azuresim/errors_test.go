@@ -78,7 +78,7 @@ func rule(name string, priority int) string {
 }
 
 // settle lets what is under way end.
-func settle() { time.Sleep(15 * time.Minute) }
+func settle() { time.Sleep(5 * time.Minute) }
 
 // basics makes a network, a NIC and a public address.
 func basics(r *rest) {

@@ -19,11 +19,11 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
 )
 
-// pause lets a second of virtual time pass.
+// pause lets five seconds of virtual time pass.
 func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Second):
+	case <-time.After(5 * time.Second):
 	}
 }
 
