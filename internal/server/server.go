@@ -78,10 +78,11 @@ func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *S
 		return nil, err
 	}
 	_, statErr := os.Stat(filepath.Join(cfg.DataDir, databaseName))
-	s.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(cfg.DataDir, databaseName), Logger: s.log})
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(cfg.DataDir, databaseName), Logger: s.log})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
+	s.store = db
 	if err := s.bootstrap(ctx, errors.Is(statErr, fs.ErrNotExist)); err != nil {
 		return nil, err
 	}
@@ -224,7 +225,13 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	group.Go(func() error { return s.engine.Run(ctx) })
+	group.Go(func() error {
+		err := s.engine.Run(ctx)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // stopped before it had begun
+		}
+		return err //nolint:wrapcheck // names the act
+	})
 	group.Go(func() error {
 		<-ctx.Done()
 		s.log.Info("stopping")
