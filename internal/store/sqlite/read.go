@@ -60,7 +60,8 @@ func (r reader) ByUnique(ctx context.Context, unique string, dst lazuli.Object) 
 }
 
 func (r reader) one(ctx context.Context, text, key string, dst lazuli.Object) (bool, error) {
-	rows, err := r.on.query(ctx, text, string(dst.Kind()), key)
+	kind := dst.Kind()
+	rows, err := r.on.query(ctx, text, string(kind), key)
 	if err != nil {
 		return false, err
 	}
@@ -73,14 +74,14 @@ func (r reader) one(ctx context.Context, text, key string, dst lazuli.Object) (b
 		return false, err
 	}
 	o := all[0]
-	data, err := r.schemas.Current(dst.Kind(), o.uid, o.dataVersion, o.data)
+	data, err := r.schemas.Current(kind, o.uid, o.dataVersion, o.data)
 	if err != nil {
 		return false, err //nolint:wrapcheck // it names the object
 	}
 	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer {
 		v.Elem().SetZero() // or fields that the row lacks would keep what the caller left in dst
 	}
-	if err := store.Decode(dst.Kind(), o.uid, data, dst); err != nil {
+	if err := store.Decode(kind, o.uid, data, dst); err != nil {
 		return false, err //nolint:wrapcheck // it names the object
 	}
 	o.stamp(dst.Head())

@@ -59,20 +59,23 @@ const (
 
 // update runs fn in a transaction and publishes what it changed.
 func (s *Store) update(ctx context.Context, d durability, fn func(*tx) error) error {
-	if err := s.takeTurn(ctx); err != nil {
-		return err
-	}
-	err := s.setDurability(ctx, d)
-	var t *tx
-	if err == nil {
-		t, err = s.transact(ctx, fn)
-	}
-	s.giveTurn()
+	changes, err := s.inTurn(ctx, d, fn)
 	if err != nil {
 		return err
 	}
-	s.hub.Publish(t.changes)
+	s.hub.Publish(changes)
 	return nil
+}
+
+func (s *Store) inTurn(ctx context.Context, d durability, fn func(*tx) error) ([]store.Change, error) {
+	if err := s.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer s.giveTurn() // also when fn panics
+	if err := s.setDurability(ctx, d); err != nil {
+		return nil, err
+	}
+	return s.transact(ctx, fn)
 }
 
 // setDurability prepares the connection for the next transaction.
@@ -88,7 +91,7 @@ func (s *Store) setDurability(ctx context.Context, d durability) error {
 	return nil
 }
 
-func (s *Store) transact(ctx context.Context, fn func(*tx) error) (_ *tx, err error) {
+func (s *Store) transact(ctx context.Context, fn func(*tx) error) (_ []store.Change, err error) {
 	whole := context.WithoutCancel(ctx)
 	if _, err := s.write.exec(whole, "begin immediate"); err != nil {
 		return nil, unavailable("begin a transaction", err)
@@ -116,7 +119,7 @@ func (s *Store) transact(ctx context.Context, fn func(*tx) error) (_ *tx, err er
 		return nil, unavailable("commit a transaction", err)
 	}
 	committed = true
-	return t, nil
+	return t.changes, nil
 }
 
 func (t *tx) exec(ctx context.Context, text string, args ...any) (int64, error) {
