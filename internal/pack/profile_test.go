@@ -213,6 +213,33 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+func TestRenderAll(t *testing.T) {
+	t.Parallel()
+	r := builtin(t)
+	own := manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}")
+	releases, err := r.RenderAll(append(infra(), own, addon()), sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, rel := range releases {
+		got = append(got, string(rel.Stage)+" "+rel.Name)
+	}
+	want := []string{
+		"node-initialiser cloud-node-manager", "network calico", "cloud-controller cloud-controller-manager",
+		"storage csi-azuredisk", "addon extra-manifests", "addon hello-lazuli",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := r.RenderAll([]lazuli.Layer{addon(), addon()}, sample()); lazuli.CodeOf(err) != lazuli.CodeInvalidField {
+		t.Errorf("two layers of one name: %v", err)
+	}
+	if _, err := r.RenderAll([]lazuli.Layer{{Name: "x", Type: "helm"}}, sample()); lazuli.CodeOf(err) != lazuli.CodeNotServed {
+		t.Errorf("a helm layer: %v", err)
+	}
+}
+
 func TestManifestsPassVerbatim(t *testing.T) {
 	t.Parallel()
 	const content = "# {{ .Values.x }} stays\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: '{{ helm }}'}"

@@ -94,6 +94,31 @@ func (r *Registry) Render(l lazuli.Layer, c Cluster) ([]Release, error) {
 	return append(releases, own...), nil
 }
 
+// RenderAll renders all layers of a cluster's profiles, sorted by stage and within
+// a stage by layer. It fails where two layers give a release the same name, since
+// one would then overwrite the other.
+func (r *Registry) RenderAll(layers []lazuli.Layer, c Cluster) ([]Release, error) {
+	var all []Release
+	names := map[string]string{}
+	for _, l := range layers {
+		releases, err := r.Render(l, c)
+		if err != nil {
+			return nil, err
+		}
+		for _, rel := range releases {
+			if other, ok := names[rel.Name]; ok {
+				return nil, lazuli.Errorf(lazuli.CodeInvalidField, "layers %q and %q both install %s", other, l.Name, rel.Name)
+			}
+			names[rel.Name] = l.Name
+		}
+		all = append(all, releases...)
+	}
+	slices.SortStableFunc(all, func(a, b Release) int {
+		return slices.Index(Stages(), a.Stage) - slices.Index(Stages(), b.Stage)
+	})
+	return all, nil
+}
+
 func (r *Registry) renderPack(l lazuli.Layer, c Cluster) ([]Release, error) {
 	b, err := r.find(l.Name, l.Tag, l.PackUID)
 	if err != nil {

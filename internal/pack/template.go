@@ -35,7 +35,7 @@ func functions() template.FuncMap {
 		"toYaml":  toYaml,
 		"b64": func(v any) (encoded, error) {
 			_, err := quoteScalar(v)
-			return quote(base64.StdEncoding.EncodeToString([]byte(text(v)))), err
+			return quote(base64.StdEncoding.EncodeToString([]byte(plain(v)))), err
 		},
 		"default": func(def, v any) any { return orDefault(def, v) },
 		"lower":   strings.ToLower,
@@ -50,7 +50,7 @@ func functions() template.FuncMap {
 	}
 }
 
-func text(v any) string {
+func plain(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -66,7 +66,7 @@ func text(v any) string {
 func quote(v any) encoded {
 	var b strings.Builder
 	b.WriteByte('"')
-	for _, r := range strings.ToValidUTF8(text(v), string(utf8.RuneError)) {
+	for _, r := range strings.ToValidUTF8(plain(v), string(utf8.RuneError)) {
 		switch {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
@@ -110,7 +110,7 @@ func quoteScalar(v any) (encoded, error) {
 func integer(v any) (encoded, error) {
 	n, ok := v.(json.Number)
 	if _, err := strconv.ParseUint(n.String(), 10, 31); !ok || err != nil {
-		return "", fmt.Errorf("%q stands where a whole number belongs", text(v))
+		return "", fmt.Errorf("%q stands where a whole number belongs", plain(v))
 	}
 	return encoded(n), nil
 }
