@@ -199,16 +199,20 @@ func (d *dataPlane) serve(c net.Conn, addr string) {
 	splice(c, to)
 }
 
-// splice copies both ways until both ends are done. A half-closed side stays half-closed.
+// splice copies both ways until both ends are done. A half-closed side stays half-closed; a broken one ends both.
 func splice(a, b net.Conn) {
 	var g sync.WaitGroup
 	pipe := func(dst, src net.Conn) {
-		_, _ = io.Copy(dst, src) // Either end may go at any time.
-		if h, can := dst.(interface{ CloseWrite() error }); can {
-			_ = h.CloseWrite()
+		_, err := io.Copy(dst, src)
+		h, can := dst.(interface{ CloseWrite() error })
+		if err == nil && can {
+			_ = h.CloseWrite() // Either end may go at any time.
 			return
 		}
 		_ = dst.Close()
+		if err != nil {
+			_ = src.Close()
+		}
 	}
 	g.Go(func() { pipe(a, b) })
 	pipe(b, a)

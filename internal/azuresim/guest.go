@@ -62,11 +62,14 @@ func vmBegan(c *call, r *resource, op *operation, created bool) bool {
 		})
 		return true
 	}
+	if op.forced != nil { // A fault: the machine is refused where hardware is looked for.
+		s.finishAfter(op, s.draw("compute.virtualmachines.refuse", r.key()), op.forced)
+	}
 	size, _ := s.catalog.size(str(r.body, "properties", "hardwareProfile", "vmSize"), r.location)
 	g := &guest{machine: s.describe(r, size), family: size.Family, power: powerCreating, op: op, signature: s.guid()}
 	s.vms[r.key()] = g
 	s.after(s.draw(vmAllocate, r.key()), func() {
-		if op.status != opRunning {
+		if op.status != opRunning || op.forced != nil {
 			return
 		}
 		if !s.allocate(g) {
@@ -316,7 +319,7 @@ func powerAction(name string) func(*call, *resource) (*reply, *apiError) {
 		}
 		s, g := c.sim, c.sim.vms[r.key()]
 		op := c.start(r.id, strings.ToUpper(name[:1])+name[1:]+"VM", vmFirstPoll)
-		before := r.state
+		before, was := r.state, g.power
 		r.op, r.state = op, stateUpdating
 		op.done = func(err *apiError) {
 			if s.store.byKey[r.key()] == r && r.op == op {
@@ -333,15 +336,22 @@ func powerAction(name string) func(*call, *resource) (*reply, *apiError) {
 			if op.status != opRunning || s.vms[r.key()] != g {
 				return
 			}
-			s.finish(op, s.switchPower(g, name))
+			s.finish(op, s.switchPower(g, name, was))
 		})
 		return c.announce(status(http.StatusAccepted), op, true, true), nil
 	}
 }
 
-func (s *Simulator) switchPower(g *guest, action string) *apiError {
+func (s *Simulator) switchPower(g *guest, action, was string) *apiError {
 	id := g.machine.ID
 	stop := func() { s.cfg.Machines.Stop(id) }
+	switch {
+	case action == "start" && was == powerRunning:
+		g.power = was
+		return nil
+	case action == "powerOff" && was == powerDeallocated:
+		return nil
+	}
 	switch action {
 	case "deallocate":
 		s.outside(stop)

@@ -66,19 +66,24 @@ func (d distribution) draw(r *rand.Rand) time.Duration {
 	return time.Duration(sec * float64(time.Second)).Round(time.Millisecond)
 }
 
+func hash(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // A hash never refuses bytes.
+	return h.Sum64()
+}
+
 // stream makes a random stream that depends on the seed and the name only.
 func stream(seed uint64, name string) *rand.Rand {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(name))                  // A hash never refuses bytes.
-	return rand.New(rand.NewPCG(seed, h.Sum64())) //nolint:gosec // a simulation wants replays, not secrets
+	return rand.New(rand.NewPCG(seed, hash(name))) //nolint:gosec // a simulation wants replays, not secrets
 }
 
 // draw takes the next value of a distribution for a name. Each (distribution, name) has a stream of its own, so that
 // the order of calls on other resources does not change what this one gets. The lock is held.
 func (s *Simulator) draw(dist, name string) time.Duration {
 	key := dist + "|" + name
-	n := s.draws[key]
-	s.draws[key] = n + 1
+	short := hash(key) // The names themselves would fill the memory of a large fleet.
+	n := s.draws[short]
+	s.draws[short] = n + 1
 	return s.latency[dist].draw(stream(s.cfg.Seed, key+"#"+strconv.Itoa(n)))
 }
 

@@ -49,7 +49,11 @@ func (c *call) start(resource, name string, retry ...time.Duration) *operation {
 		case FaultStuck:
 			op.stuck = true
 		case FaultFail:
-			op.forced = conflict(c.fault.rule.Code, "%s", c.fault.rule.Message)
+			code, text := c.fault.rule.Code, c.fault.rule.Message
+			if code == "" {
+				code, text = "InternalServerError", "An error occurred."
+			}
+			op.forced = conflict(code, "%s", text)
 		}
 	}
 	s.ops[op.id] = op

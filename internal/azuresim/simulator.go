@@ -75,7 +75,7 @@ type Simulator struct {
 	seq       uint64
 	eventTime time.Time
 	floor     time.Time
-	draws     map[string]int
+	draws     map[uint64]int
 	guids     uint64
 
 	world    world
@@ -125,7 +125,7 @@ func New(cfg Config) (*Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, log: log, epoch: time.Now(), latency: table, catalog: cat,
 		wake: make(chan struct{}, 1), closed: make(chan struct{}),
-		draws: map[string]int{}, world: newWorld(), store: newStore(), ops: map[string]*operation{},
+		draws: map[uint64]int{}, world: newWorld(), store: newStore(), ops: map[string]*operation{},
 		locks: map[string]*lock{}, throttle: newThrottle(), calls: newLedger(), net: newNetwork(), vms: map[string]*guest{},
 	}
 	s.kinds = kinds()
