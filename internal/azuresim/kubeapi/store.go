@@ -147,6 +147,22 @@ func (s *Store) Delete(gr schema.GroupResource, ns, name string) error {
 	})
 }
 
+// DeleteGracefully deletes as an API request without options would: a pod on a node keeps its grace period.
+func (s *Store) DeleteGracefully(gr schema.GroupResource, ns, name string) error {
+	return s.locked(func() error {
+		r, ok := s.reg.preferred[gr]
+		if !ok {
+			return fmt.Errorf("delete %s %q: not a served resource", gr, name)
+		}
+		old, err := s.find(r, ns, name)
+		if err != nil {
+			return err
+		}
+		_, _, err = s.remove(r, old, &metav1.DeleteOptions{}, &writeOptions{internal: true})
+		return err
+	})
+}
+
 type writeFunc func(r *resource, u *unstructured.Unstructured) (*unstructured.Unstructured, error)
 
 // internal runs a write of the Go API: converts, finds the resource, locks.
