@@ -13,8 +13,8 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 
-	"github.com/lazuli-dev/lazuli/internal/client"
 	"github.com/lazuli-dev/lazuli/internal/cli/manifest"
+	"github.com/lazuli-dev/lazuli/internal/client"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 )
 
@@ -92,8 +92,7 @@ func (a *app) profileGet() *cobra.Command {
 					if p.Status.IsPublished {
 						state = "published"
 					}
-					if err := a.printf("%s %s, %s, used by %s\n\n", p.Metadata.Name, p.Spec.Version, state,
-						count(len(p.Status.InUseClusterUIDs), "cluster", "clusters")); err != nil {
+					if err := a.printf("%s %s, %s\n\n", p.Metadata.Name, p.Spec.Version, state); err != nil {
 						return err
 					}
 				}

@@ -25,10 +25,15 @@ type progress struct {
 	cluster, uid, state, health, message string
 	created                              time.Time
 	now                                  time.Time
+	deleting                             bool
 	tasks                                []task
 }
 
-func (t task) done() bool {
+// done reports whether the task is where it shall be in the end.
+func (t task) done(deleting bool) bool {
+	if deleting {
+		return t.state == string(lazuli.NodeGone)
+	}
 	return t.state == string(lazuli.NodeDone) || t.state == string(lazuli.NodeGone)
 }
 
@@ -80,6 +85,9 @@ func (l *lines) finish() {}
 func (l *lines) update(p progress) {
 	for _, t := range p.tasks {
 		was, is := l.seen[t.name], phase(t)
+		if p.deleting && is != "delete" && is != "gone" && is != "failed" {
+			is = "" // it still stands
+		}
 		if was == is || is == "" {
 			continue
 		}
@@ -174,7 +182,7 @@ func (c *chart) update(p progress) {
 func (c *chart) rows(p progress) []string {
 	done := 0
 	for _, t := range p.tasks {
-		if t.done() {
+		if t.done(p.deleting) {
 			done++
 		}
 	}
@@ -183,12 +191,12 @@ func (c *chart) rows(p progress) []string {
 		c.paint(bold, clean(p.cluster)), p.state, seconds(elapsed), done, len(p.tasks))}
 	titleWidth := c.width / titleShare
 	barWidth := max(c.width-titleWidth-len("* ")-len(" 000.0s")-2, minBar) //nolint:mnd // two blanks
-	for _, t := range visible(p.tasks) {
+	for _, t := range visible(p) {
 		mark, color := "·", cyan
 		switch {
 		case t.failed():
 			mark, color = "✗", red
-		case t.done():
+		case t.done(p.deleting):
 			mark, color = "✓", green
 		case t.running():
 			mark = "●"
@@ -211,7 +219,8 @@ func durationText(t task, now time.Time) string {
 
 // visible keeps the drawing within a screen: done tasks give way first, the
 // oldest before the newer.
-func visible(tasks []task) []task {
+func visible(p progress) []task {
+	tasks := p.tasks
 	drop := len(tasks) - maxRows
 	if drop <= 0 {
 		return tasks
@@ -220,7 +229,7 @@ func visible(tasks []task) []task {
 	slices.SortStableFunc(byEnd, func(x, y task) int { return x.ended.Compare(y.ended) })
 	gone := map[string]bool{}
 	for _, t := range byEnd {
-		if drop > 0 && t.done() {
+		if drop > 0 && t.done(p.deleting) {
 			gone[t.name] = true
 			drop--
 		}

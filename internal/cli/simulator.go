@@ -74,7 +74,7 @@ type simulated struct {
 func newSimulated(ctx context.Context, o simOptions, dir string, log *slog.Logger) (_ *simulated, err error) {
 	var lc net.ListenConfig
 	sim, err := azuresim.New(azuresim.Config{
-		Seed: o.seed, Speed: o.speed, Machines: model.New(model.Config{}), Logger: log,
+		Seed: o.seed, Speed: o.speed, Machines: model.New(model.Options{Logger: log}), Logger: log,
 		Listen: lc.Listen, AccountingTag: lazuli.ClusterTag,
 	})
 	if err != nil {

@@ -33,7 +33,8 @@ type stack struct {
 	key   string
 
 	ctx   context.Context //nolint:containedctx // ends when a part fails
-	parts []part          // the hub first
+	fail  context.CancelCauseFunc
+	parts []part // the hub first
 }
 
 // newStack makes both and does not serve yet. listen falls back to any port
@@ -84,15 +85,14 @@ type part struct {
 
 // start serves both. The stack's ctx ends when ctx does or a part fails.
 func (s *stack) start(ctx context.Context) {
-	var fail context.CancelCauseFunc
-	s.ctx, fail = context.WithCancelCause(ctx)
+	s.ctx, s.fail = context.WithCancelCause(ctx)
 	for _, run := range []func(context.Context) error{s.hub.Run, s.azure.serve} {
 		partCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		p := part{stop: stop, done: make(chan error, 1)}
 		s.parts = append(s.parts, p)
 		go func() {
 			err := run(partCtx)
-			fail(errPartEnded) // no effect after the stack's ctx has ended
+			s.fail(errPartEnded) // no effect after the stack's ctx has ended
 			p.done <- err
 		}()
 	}
@@ -107,6 +107,7 @@ func (s *stack) stop() error {
 	if errors.Is(context.Cause(s.ctx), errPartEnded) {
 		errs = append(errs, errPartEnded)
 	}
+	s.fail(nil)
 	for _, p := range s.parts {
 		p.stop()
 		errs = append(errs, <-p.done)
