@@ -143,7 +143,7 @@ func TestClusterRunning(t *testing.T) {
 		Zone: "2", InstanceType: "Standard_D4s_v3", State: lazuli.MachineRunning, Ready: true, PrivateIP: "10.0.1.4",
 		SeenAt: noon, StateSince: noon,
 	}
-	w.create2(&lazuli.Keys{Meta: lazuli.Meta{UID: uid}, Sealed: sealed}, m,
+	w.add(&lazuli.Keys{Meta: lazuli.Meta{UID: uid}, Sealed: sealed}, m,
 		&lazuli.Node{Meta: lazuli.Meta{UID: "aaaaaaaaaaaaaaaaaaaaaaaa", Name: "nsg/workers"}, ClusterUID: uid,
 			Title: "Security group workers", State: lazuli.NodeDone, StartedAt: noon, EndedAt: noon.Add(1500 * time.Millisecond), Attempts: 1},
 		&lazuli.Node{Meta: lazuli.Meta{UID: "bbbbbbbbbbbbbbbbbbbbbbbb", Name: "vnet"}, ClusterUID: uid, Title: `Network "a"<b>`,

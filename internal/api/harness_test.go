@@ -392,7 +392,7 @@ func (w *world) change(uid string, f func(*lazuli.Cluster)) {
 	}
 }
 
-func (h *hub) create2(objects ...lazuli.Object) {
+func (h *hub) add(objects ...lazuli.Object) {
 	h.t.Helper()
 	err := h.store.Update(h.t.Context(), func(tx store.Tx) error {
 		for _, o := range objects {
@@ -416,7 +416,7 @@ func (h *hub) key(name, project string, admin bool) string {
 	u := &lazuli.User{Meta: lazuli.Meta{UID: uid("a" + digit), Name: name}, Admin: admin}
 	k := &lazuli.APIKey{Meta: lazuli.Meta{UID: uid("b" + digit), Name: name, Project: project}, UserUID: u.UID,
 		Hash: auth.HashKey(lazuli.NewSecret(secret))}
-	h.create2(u, k)
+	h.add(u, k)
 	return secret
 }
 
