@@ -5,6 +5,8 @@ package workload_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +60,21 @@ func TestReady(t *testing.T) {
 		if workload.ProblemOf(err) != tt.want || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: %v, want %s", tt.reason, err, tt.want)
 		}
+	}
+}
+
+func TestServerThatBreaksOffTheHandshake(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.tls.ClientAuth = tls.RequireAndVerifyClientCert
+	c.tls.ClientCAs = x509.NewCertPool()
+	access := c.start(t)
+	clusters := newClusters(t)
+	if err := clusters.Ready(t.Context(), access); workload.ProblemOf(err) != workload.TLS {
+		t.Errorf("%v, want %s", err, workload.TLS)
+	}
+	if _, err := clusters.Nodes(t.Context(), access); workload.ProblemOf(err) != workload.TLS {
+		t.Errorf("%v, want %s", err, workload.TLS)
 	}
 }
 

@@ -3,11 +3,15 @@
 package workload_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -102,6 +106,14 @@ func TestApply(t *testing.T) {
 	t.Parallel()
 	c, access, clusters := setup(t)
 	set := workload.Set{Name: "shop", Documents: []byte(manifests), Prune: true}
+	c.setFault(func(_ http.ResponseWriter, r *http.Request) bool {
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if err != nil || bytes.Contains(body, []byte(`"status"`)) || bytes.Contains(body, []byte("creationTimestamp")) {
+			t.Errorf("sent what only the server writes: %s %v", body, err)
+		}
+		return false
+	})
 	want := []string{
 		"created Namespace shop", "created CustomResourceDefinition widgets.example.com", "created ClusterRole shop-reader",
 		"created ConfigMap shop/settings", "created ConfigMap default/in-default", "created Deployment shop/web", "created Widget default/one",
@@ -274,6 +286,40 @@ func TestApplyRecordsItsIntent(t *testing.T) {
 	if r.Count(workload.Pruned) != 5 {
 		t.Errorf("taken out after a crash: %s", r)
 	}
+}
+
+// Custom resources wait until their definition is served.
+func TestApplyWaitsForDefinitions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		access, clusters, _ := inMemory(t, c)
+		applied, asked := false, 0
+		c.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+			definition := strings.Contains(r.URL.Path, "customresourcedefinitions")
+			if definition && r.Method == http.MethodPatch {
+				applied = true
+			}
+			if strings.Contains(r.URL.Path, "widgets") && !definition && asked < 3 {
+				t.Errorf("%s %s before the definition is established", r.Method, r.URL.Path)
+			}
+			if !definition || !applied || r.Method != http.MethodGet {
+				return false
+			}
+			asked++
+			if asked == 3 {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"}}`)
+			return true
+		})
+		started := time.Now()
+		mustApply(t, clusters, access, workload.Set{Name: "shop", Documents: []byte(manifests)})
+		if asked != 3 || time.Since(started) != 500*time.Millisecond {
+			t.Errorf("asked %d times in %s", asked, time.Since(started))
+		}
+	})
 }
 
 func TestApplyOfAnUnknownKind(t *testing.T) {

@@ -234,6 +234,8 @@ func (k *client) ready(ctx context.Context) error {
 	}
 	answer, err := k.http.Do(request)
 	if err != nil {
+		// A kept connection may lead nowhere by now: the next call makes a new one.
+		k.transport.CloseIdleConnections()
 		return connection(err)
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, readyzLimit))

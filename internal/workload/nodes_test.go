@@ -4,7 +4,6 @@ package workload_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -77,24 +76,23 @@ func TestLabelNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The first write meets a Node that somebody changed meanwhile.
-	conflicts := 0
-	c.setFault(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPatch || conflicts > 0 {
-			return false
+	// The first write meets a Node that somebody gives a taint meanwhile.
+	meanwhile := false
+	c.setFault(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch && !meanwhile {
+			meanwhile = true
+			changed := n.DeepCopy()
+			changed.Spec.Taints = append(changed.Spec.Taints, corev1.Taint{Key: "late", Effect: corev1.TaintEffectNoExecute})
+			c.addNode(t, changed)
 		}
-		conflicts++
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusConflict)
-		_ = json.NewEncoder(w).Encode(apierrors.NewConflict(kubeapi.Nodes, "n", errors.New("changed")).Status())
-		return true
+		return false
 	})
 	label()
 	nodes, err := clusters.Nodes(t.Context(), access)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []workload.Taint{{Key: "theirs", Effect: "NoExecute"}, {Key: "gpu", Value: "new", Effect: "NoSchedule"}, {Key: "more", Effect: "NoSchedule"}}
+	want := []workload.Taint{{Key: "theirs", Effect: "NoExecute"}, {Key: "gpu", Value: "new", Effect: "NoSchedule"}, {Key: "late", Effect: "NoExecute"}, {Key: "more", Effect: "NoSchedule"}}
 	if diff := cmp.Diff(want, nodes[0].Taints); diff != "" {
 		t.Error(diff)
 	}
