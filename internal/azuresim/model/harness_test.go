@@ -134,10 +134,15 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	return newLabAt(t, epoch)
+}
+
+func newLabAt(t *testing.T, now time.Time) *lab {
+	t.Helper()
 	l := &lab{
 		t:        t,
-		timeline: &timeline{now: epoch, provisioned: map[string]error{}, console: map[string]string{}},
-		machines: model.New(model.Options{}), pki: newPKI(t),
+		timeline: &timeline{now: now, provisioned: map[string]error{}, console: map[string]string{}},
+		machines: model.New(model.Options{}), pki: newPKI(t, now),
 	}
 	l.reach = func(_, host string, port int) (string, error) {
 		if host == "pkgs.k8s.io" {
@@ -159,14 +164,14 @@ func newLab(t *testing.T) *lab {
 }
 
 // newPKI makes the files of /etc/kubernetes/pki, and "pin".
-func newPKI(t *testing.T) map[string]string {
+func newPKI(t *testing.T, now time.Time) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for i, name := range []string{"ca", "front-proxy-ca", "etcd/ca"} {
 		key := newKey(t)
 		tmpl := &x509.Certificate{
 			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name},
-			NotBefore: epoch.Add(-time.Hour), NotAfter: epoch.AddDate(10, 0, 0),
+			NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		}
 		der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)

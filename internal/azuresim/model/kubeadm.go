@@ -234,7 +234,7 @@ func (c *kubeadmConfig) checkInit(hostname string) error {
 		return err
 	}
 	for _, t := range c.init.BootstrapTokens {
-		if !tokenPattern.MatchString(t.Token) {
+		if t.Token != "" && !tokenPattern.MatchString(t.Token) {
 			return fmt.Errorf("bootstrapTokens: the bootstrap token was not of the form %q", tokenPattern)
 		}
 		if t.TTL != "" && t.Expires != "" {

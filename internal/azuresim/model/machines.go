@@ -32,6 +32,11 @@ type Machines struct {
 	clusters map[string]*cluster // by CA fingerprint
 }
 
+var (
+	_ azuresim.Machines  = (*Machines)(nil)
+	_ azuresim.Forgetter = (*Machines)(nil)
+)
+
 // New makes an empty level.
 func New(o Options) *Machines {
 	log := o.Logger

@@ -196,7 +196,7 @@ func TestBootFailures(t *testing.T) {
 
 func TestJoinFailures(t *testing.T) {
 	t.Parallel()
-	other := newPKI(t)
+	other := newPKI(t, epoch)
 	for _, tc := range []struct {
 		reason string
 		late   time.Duration

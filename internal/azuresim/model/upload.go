@@ -51,11 +51,29 @@ func (c *cluster) upload(cfg *kubeadmConfig) error {
 			map[string]string{"kubelet": strings.TrimLeft(kubelet, "\n")})),
 		c.uploadRBAC(),
 	)
-	for _, t := range cfg.init.BootstrapTokens {
+	tokens := cfg.init.BootstrapTokens
+	if len(tokens) == 0 {
+		tokens = []bootstrapToken{{}}
+	}
+	for _, t := range tokens {
+		if t.Token == "" {
+			t.Token = c.randomToken()
+		}
 		err = errors.Join(err, c.uploadToken(t))
 	}
 	return errors.Join(err, c.put(kubeapi.ConfigMaps, configMap(publicNamespace, "cluster-info",
 		map[string]string{"kubeconfig": c.publicKubeconfig()})))
+}
+
+// randomToken is what kubeadm makes when it is given no token.
+func (c *cluster) randomToken() string {
+	const alphabet, idLength, secretLength = "0123456789abcdefghijklmnopqrstuvwxyz", 6, 16
+	r := c.env.Rand("model|token|" + c.config.ControlPlaneEndpoint)
+	b := make([]byte, idLength+secretLength)
+	for i := range b {
+		b[i] = alphabet[r.IntN(len(alphabet))]
+	}
+	return string(b[:idLength]) + "." + string(b[idLength:])
 }
 
 // publicKubeconfig is the anonymous kubeconfig of cluster-info.
