@@ -97,22 +97,14 @@ func New(cfg Config) (*Reconciler, error) {
 
 // Reconcile implements reconcile.Handler for lazuli.KindCluster.
 func (r *Reconciler) Reconcile(ctx context.Context, lease store.Lease) reconcile.Outcome {
-	w, err := r.load(ctx, lease.ID)
+	s, err := r.Open(ctx, lease)
 	switch {
 	case lazuli.CodeOf(err) == lazuli.CodeNotFound:
 		return reconcile.Remove()
-	case lazuli.CodeOf(err) == lazuli.CodeInternal && w == nil:
-		// What cannot be read is named and left alone: nothing may follow
-		// from not knowing.
-		return reconcile.Failed(err)
 	case err != nil:
+		// What cannot be read is named and left alone: nothing may follow from
+		// not knowing.
 		return reconcile.Failed(err)
 	}
-	run := &run{
-		Reconciler: r,
-		lease:      lease,
-		world:      w,
-		log:        r.cfg.Logger.With("cluster", w.Cluster.UID, "name", w.Cluster.Name),
-	}
-	return run.loop(ctx)
+	return s.loop(ctx)
 }

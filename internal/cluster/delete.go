@@ -70,6 +70,7 @@ func (s *step) abandon() {
 		}
 		n = s.change(name)
 		n.State, n.Message, n.Remedy, n.Code = lazuli.NodeGone, "", "", ""
+		n.StartedAt, n.EndedAt = s.now, s.now
 	}
 	for _, m := range s.machines() {
 		if m.State != lazuli.MachineDeleting && m.State != lazuli.MachineDeleted {
@@ -204,6 +205,9 @@ func (s *step) count(name string, there bool) {
 func (s *step) vanished(name string) {
 	n := s.change(name)
 	n.State, n.EndedAt, n.Operation = lazuli.NodeGone, s.now, nil
+	if n.StartedAt.Before(s.Cluster.Delete.At) {
+		n.StartedAt = s.Cluster.Delete.At // it went along with what held it
+	}
 	n.Message, n.Remedy, n.Code, n.NextTry = "", "", "", time.Time{}
 	if vm, ok := strings.CutPrefix(name, prefixVM); ok {
 		if m := s.Machines[vm]; m != nil {
@@ -307,6 +311,9 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 	}
 	rec := s.change(n.Name)
 	rec.State, rec.EndedAt, rec.Operation = lazuli.NodeDeleting, time.Time{}, nil
+	if rec.StartedAt.Before(s.Cluster.Delete.At) {
+		rec.StartedAt = s.now
+	}
 	s.want(Intent{Act: ActDelete, Node: n.Name, AzureID: n.AzureID, Force: true})
 }
 

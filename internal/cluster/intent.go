@@ -48,6 +48,8 @@ type Intent struct {
 	Joiners []string
 	// Of a Node, for ActMark.
 	Labels, Annotations map[string]string
+
+	view view // of the world when the intent was named
 }
 
 // Key identifies the intent among those in flight.

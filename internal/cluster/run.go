@@ -25,17 +25,50 @@ const (
 	bootLogLines        = 20
 )
 
-// run is one reconcile of one cluster.
-type run struct {
+// Session is one reconcile of one cluster under one lease: the three acts of
+// the protocol, for whoever orders them. Reconcile orders them as fast as
+// answers come; a simulation orders them by a seed. CarryOut may be called
+// concurrently with everything else, Step with nothing.
+type Session struct {
 	*Reconciler
 	lease store.Lease
 	world *World
 	log   *slog.Logger
 }
 
-// loop steps, commits and carries out until there is nothing to do for now.
-// It never returns while an intent is in flight: the lease covers them all.
-func (r *run) loop(ctx context.Context) reconcile.Outcome {
+// Open reads the cluster of a lease. A cluster that is no more is an error of
+// lazuli.CodeNotFound.
+func (r *Reconciler) Open(ctx context.Context, lease store.Lease) (*Session, error) {
+	w, err := r.load(ctx, lease.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{
+		Reconciler: r, lease: lease, world: w,
+		log: r.cfg.Logger.With("cluster", w.Cluster.UID, "name", w.Cluster.Name),
+	}, nil
+}
+
+// World is what the session knows; only Step changes it.
+func (r *Session) World() *World { return r.world }
+
+// Step takes answers in, decides and commits. The intents of the plan are on
+// record when it returns, and none of them was carried out.
+func (r *Session) Step(ctx context.Context, answers []Answer, inFlight map[string]bool) (Plan, error) {
+	plan, err := Step(r.world, answers, inFlight, time.Now(), r.cfg.Random)
+	if err != nil {
+		return Plan{}, err
+	}
+	for i := range plan.Intents {
+		// A later step may change the world while the intent is in flight.
+		plan.Intents[i].view = r.world.view()
+	}
+	return plan, r.commit(ctx)
+}
+
+// loop steps and carries out until there is nothing to do for now. It never
+// returns while an intent is in flight: the lease covers them all.
+func (r *Session) loop(ctx context.Context) reconcile.Outcome {
 	answers := make(chan Answer)
 	inFlight := map[string]bool{}
 	var news []Answer
@@ -45,18 +78,14 @@ func (r *run) loop(ctx context.Context) reconcile.Outcome {
 		}
 	}
 	for {
-		plan, err := Step(r.world, news, inFlight, time.Now(), r.cfg.Random)
-		if err == nil {
-			err = r.commit(ctx)
-		}
+		plan, err := r.Step(ctx, news, inFlight)
 		if err != nil {
 			drain()
 			return reconcile.Failed(err)
 		}
 		for _, in := range plan.Intents {
 			inFlight[in.Key()] = true
-			v := r.world.view() // a step may change the world while the intent is in flight
-			go func() { answers <- r.carryOut(ctx, in, v) }()
+			go func() { answers <- r.CarryOut(ctx, in) }()
 		}
 		if len(inFlight) == 0 {
 			return plan.Outcome
@@ -71,7 +100,7 @@ func (r *run) loop(ctx context.Context) reconcile.Outcome {
 
 // wait returns the answers that are there, at least one unless wake or the
 // end of ctx came first.
-func (r *run) wait(ctx context.Context, answers <-chan Answer, inFlight map[string]bool, wake time.Time) []Answer {
+func (r *Session) wait(ctx context.Context, answers <-chan Answer, inFlight map[string]bool, wake time.Time) []Answer {
 	var alarm <-chan time.Time
 	if !wake.IsZero() {
 		timer := time.NewTimer(time.Until(wake))
@@ -97,9 +126,9 @@ func (r *run) wait(ctx context.Context, answers <-chan Answer, inFlight map[stri
 	}
 }
 
-// carryOut has one effect and reports what came of it. A panic is an answer
+// CarryOut has one effect and reports what came of it. A panic is an answer
 // too: one cluster's trouble must not end the others' work.
-func (r *run) carryOut(ctx context.Context, in Intent, v view) (a Answer) {
+func (r *Session) CarryOut(ctx context.Context, in Intent) (a Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.Error("an intent panicked", "act", in.Act, "node", in.Node, "panic", p, "stack", string(debug.Stack()))
@@ -108,7 +137,7 @@ func (r *run) carryOut(ctx context.Context, in Intent, v view) (a Answer) {
 	}()
 	a.Intent = in
 	begin := time.Now()
-	r.effect(ctx, in, v, &a)
+	r.effect(ctx, in, in.view, &a)
 	r.log.Debug("intent", "act", in.Act, "node", in.Node, "state", a.Result.State, "took", time.Since(begin), "err", a.Err)
 	return a
 }
@@ -134,7 +163,7 @@ func (w *World) view() view {
 	return v
 }
 
-func (r *run) effect(ctx context.Context, in Intent, v view, a *Answer) {
+func (r *Session) effect(ctx context.Context, in Intent, v view, a *Answer) {
 	az, target := r.cfg.Azure, v.target
 	switch in.Act {
 	case ActSizes:
@@ -162,7 +191,7 @@ func (r *run) effect(ctx context.Context, in Intent, v view, a *Answer) {
 	}
 }
 
-func (r *run) effectInCluster(ctx context.Context, in Intent, v view, a *Answer) {
+func (r *Session) effectInCluster(ctx context.Context, in Intent, v view, a *Answer) {
 	wl := r.cfg.Workload
 	access := workload.Access{UID: v.uid, Kubeconfig: v.kubeconfig}
 	switch in.Act {
@@ -194,7 +223,7 @@ func (r *run) effectInCluster(ctx context.Context, in Intent, v view, a *Answer)
 
 // makeKeys makes what the machines will trust, unless a run before this one
 // did and could not say so.
-func (r *run) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, error) {
+func (r *Session) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, error) {
 	if s, err := r.storedSecrets(ctx, v); s != nil || err != nil {
 		return s, err
 	}
@@ -211,7 +240,7 @@ func (r *run) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, error)
 	return s, r.storeSecrets(ctx, s, v)
 }
 
-func (r *run) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, error) {
+func (r *Session) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, error) {
 	s, err := r.storedSecrets(ctx, v)
 	if err != nil || s == nil || len(s.AdminKubeconfig) > 0 {
 		return s, err
@@ -225,13 +254,13 @@ func (r *run) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, 
 }
 
 // storedSecrets reads the keys as they are now; nil when there are none.
-func (r *run) storedSecrets(ctx context.Context, v view) (*Secrets, error) {
+func (r *Session) storedSecrets(ctx context.Context, v view) (*Secrets, error) {
 	w := World{Cluster: &lazuli.Cluster{Meta: lazuli.Meta{UID: v.uid}}}
 	err := r.loadSecrets(ctx, &w)
 	return w.Secrets, err
 }
 
-func (r *run) storeSecrets(ctx context.Context, s *Secrets, v view) error {
+func (r *Session) storeSecrets(ctx context.Context, s *Secrets, v view) error {
 	pki, err := json.Marshal(s.PKI)
 	if err != nil {
 		return fmt.Errorf("encode the cluster's PKI: %w", err)
@@ -271,7 +300,7 @@ func (r *run) storeSecrets(ctx context.Context, s *Secrets, v view) error {
 }
 
 // purge removes the records of a cluster that was deleted long ago.
-func (r *run) purge(ctx context.Context) error {
+func (r *Session) purge(ctx context.Context) error {
 	w := r.world
 	err := r.cfg.Store.Fenced(ctx, r.lease, func(tx store.Tx) error {
 		for _, n := range w.Nodes {

@@ -182,7 +182,8 @@ func loadOwned[T lazuli.Object](ctx context.Context, rd store.Reader, owner stri
 func (r *Reconciler) loadAccount(ctx context.Context, w *World) error {
 	account := &lazuli.Account{}
 	if err := r.cfg.Store.Get(ctx, w.Cluster.AccountUID, account); err != nil {
-		return fmt.Errorf("read the cloud account of cluster %s: %w", w.Cluster.UID, err)
+		// A missing account must not read like a missing cluster.
+		return &lazuli.Error{Code: lazuli.CodeUnavailable, Message: "read the cloud account of cluster " + w.Cluster.UID, Err: err}
 	}
 	cloud, err := r.cfg.Cloud(account.Environment)
 	if err != nil {
@@ -243,7 +244,7 @@ func layersOf(profiles []lazuli.ProfileSnapshot) []lazuli.Layer {
 
 // commit writes what a step changed, under the lease. A delete that came in
 // meanwhile is taken over into the world.
-func (r *run) commit(ctx context.Context) error {
+func (r *Session) commit(ctx context.Context) error {
 	w := r.world
 	if !w.dirty() {
 		return nil
@@ -306,7 +307,7 @@ func writeAll[T lazuli.Object](ctx context.Context, tx store.Tx, all map[string]
 	return nil
 }
 
-func (r *run) appendEvents(ctx context.Context, tx store.Tx, w *World) error {
+func (r *Session) appendEvents(ctx context.Context, tx store.Tx, w *World) error {
 	for _, e := range w.events {
 		uid, err := lazuli.NewUID(time.Now(), r.cfg.Random)
 		if err != nil {
