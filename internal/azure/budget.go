@@ -239,11 +239,11 @@ func (b *budgeter) abandon(g *gate, p Priority, place chan struct{}) {
 	b.admit(g)
 }
 
-// admit lets in who is next; the caller holds the lock. With a closed bucket
-// all who wait are let in, to be told so.
+// admit lets in who is next; the caller holds the lock. Whoever then finds the
+// bucket closed lets in the next one, so that all in line are told.
 func (b *budgeter) admit(g *gate) {
 	for p := range g.lines {
-		for len(g.lines[p]) > 0 && (g.inFlight < b.boundOf(Priority(p)) || b.now().Before(g.opensAt)) {
+		for len(g.lines[p]) > 0 && g.inFlight < b.boundOf(Priority(p)) {
 			place := g.lines[p][0]
 			g.lines[p] = g.lines[p][1:]
 			g.inFlight++

@@ -269,3 +269,33 @@ func TestClosedWhileWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestGivingUpInTheMomentOfTheGrant: a place that is granted to somebody who
+// leaves in that very moment is not lost.
+func TestGivingUpInTheMomentOfTheGrant(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const tries = 40 // either may win
+		c, _ := fixture(t, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			reply(w, 200, `{}`)
+		})
+		if _, err := c.Get(t.Context(), target(), aDisk); err != nil {
+			t.Fatal(err)
+		}
+		for range tries {
+			var all sync.WaitGroup
+			for range 16 {
+				all.Go(func() { _, _ = c.Get(t.Context(), target(), aDisk) })
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			all.Go(func() { _, _ = c.Get(ctx, target(), aDisk) })
+			all.Wait()
+			cancel()
+		}
+		if got := stats(c, "Microsoft.Compute", azure.ClassRead).InFlight; got != 0 {
+			t.Errorf("%d in flight when all are done", got)
+		}
+	})
+}

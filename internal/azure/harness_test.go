@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,7 @@ func (p *inProcess) Do(req *http.Request) (_ *http.Response, err error) {
 	in.Host, in.Body, in.RequestURI = req.URL.Host, io.NopCloser(bytes.NewReader(body)), req.URL.RequestURI()
 	defer func() {
 		if recover() != nil { // http.ErrAbortHandler: the connection breaks
-			err = errLost
+			err = &url.Error{Op: req.Method, URL: req.URL.String(), Err: errLost} // as http.Client tells it
 		}
 	}()
 	rec := httptest.NewRecorder()

@@ -257,6 +257,13 @@ func TestSizes(t *testing.T) {
 		if n := len(wire.arm()); n != 1 {
 			t.Errorf("%d requests, want 1", n)
 		}
+		list, err := c.SizeList(t.Context(), target())
+		if err != nil || len(list) != len(want) {
+			t.Fatal(list, err)
+		}
+		if list[0].NVMeOnly || list[2].Restricted == "" || list[1].Restricted != "" || list[1].VCPUs != 4 {
+			t.Errorf("the list is %+v", list)
+		}
 		other := target()
 		other.ClientID = "another"
 		if _, err := c.Sizes(t.Context(), other); err != nil {
