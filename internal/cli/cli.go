@@ -71,6 +71,10 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return ExitOK
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		a.note("interrupted\n")
+		return ExitFailure
+	}
 	if !a.started {
 		err = &usageError{err: err}
 	}

@@ -88,6 +88,10 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, hubDir)); err == nil {
+		return usagef("%s holds the hub of an earlier demonstration, whose simulated Azure is gone; "+
+			"give an empty directory, or run `lazuli serve` to look at it", dir)
+	}
 	logTo := a.errOut
 	if !o.serveOnly {
 		f, err := os.OpenFile(filepath.Join(dir, hubLogName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec,mnd // in our directory

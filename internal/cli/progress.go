@@ -18,6 +18,7 @@ type task struct {
 	name, title, state string
 	started, ended     time.Time
 	message, remedy    string
+	inAzure            bool
 }
 
 // progress is a cluster and its tasks at one moment; all times are the hub's.
@@ -48,15 +49,25 @@ func (t task) running() bool {
 
 func (t task) failed() bool { return t.state == string(lazuli.NodeFailed) }
 
-// duration is how long the task took, or has taken so far.
-func (t task) duration(now time.Time) time.Duration {
-	if t.started.IsZero() {
+// began is when the task began, as far as this phase is concerned: what is
+// deleted has been there for long.
+func (p progress) began(t task) time.Time {
+	if p.deleting && t.started.Before(p.created) {
+		return p.created
+	}
+	return t.started
+}
+
+// took is how long the task took, or has taken so far.
+func (p progress) took(t task) time.Duration {
+	switch {
+	case t.started.IsZero():
 		return 0
+	case t.ended.IsZero():
+		return max(0, p.now.Sub(p.began(t)))
+	default:
+		return max(0, t.ended.Sub(p.began(t)))
 	}
-	if t.ended.IsZero() {
-		return max(0, now.Sub(t.started))
-	}
-	return max(0, t.ended.Sub(t.started))
 }
 
 // view shows progress.
@@ -77,63 +88,79 @@ func (a *app) newView() view {
 type lines struct {
 	w     io.Writer
 	state string
-	seen  map[string]string // state by task
+	seen  map[string]string // phase by task
+}
+
+type line struct {
+	at         time.Time
+	word, text string
 }
 
 func (l *lines) finish() {}
 
+// update writes what is new since the last time, in the order in which it
+// happened.
 func (l *lines) update(p progress) {
+	var news []line
 	for _, t := range p.tasks {
-		was, is := l.seen[t.name], phase(t)
-		if p.deleting && is != "delete" && is != "gone" && is != "failed" {
-			is = "" // it still stands
-		}
-		if was == is || is == "" {
+		is := p.phase(t)
+		if is == "" || l.seen[t.name] == is {
 			continue
 		}
 		l.seen[t.name] = is
 		switch is {
-		case "done", "gone":
-			l.line(p, t.ended, is, fmt.Sprintf("%s (%s)", t.title, seconds(t.duration(p.now))))
-		case "failed":
-			l.line(p, p.now, is, t.title+": "+t.message)
+		case wordDone, wordGone:
+			news = append(news, line{t.ended, is, fmt.Sprintf("%s (%s)", t.title, seconds(p.took(t)))})
+		case wordFailed:
+			news = append(news, line{p.now, is, t.title + ": " + t.message})
 			if t.remedy != "" {
-				l.line(p, p.now, "", "what helps: "+t.remedy)
+				news = append(news, line{p.now, "", "what helps: " + t.remedy})
 			}
 		default:
-			l.line(p, t.started, is, t.title)
+			news = append(news, line{p.began(t), is, t.title})
 		}
 	}
+	slices.SortStableFunc(news, func(x, y line) int { return x.at.Compare(y.at) })
 	if p.state != l.state {
-		l.line(p, p.now, "state", p.state)
 		l.state = p.state
+		news = append(news, line{p.now, "state", p.state})
+	}
+	for _, n := range news {
+		elapsed := max(0, n.at.Sub(p.created))
+		// Progress is not worth failing for.
+		_, _ = fmt.Fprintf(l.w, "[%7s] %-6s %s\n", seconds(elapsed), n.word, clean(n.text))
 	}
 }
 
+// The words for what happens to a task.
+const (
+	wordStart  = "start"
+	wordDone   = "done"
+	wordFailed = "failed"
+	wordDelete = "delete"
+	wordGone   = "gone"
+)
+
 // phase is the word for a task's state; "" is not worth a line.
-func phase(t task) string {
+func (p progress) phase(t task) string {
 	switch {
-	case t.state == string(lazuli.NodeGone):
-		return "gone"
-	case t.state == string(lazuli.NodeDone):
-		return "done"
 	case t.failed():
-		return "failed"
+		return wordFailed
+	case p.deleting && !t.inAzure:
+		return "" // vanishes with what it was about
+	case t.state == string(lazuli.NodeGone):
+		return wordGone
 	case t.state == string(lazuli.NodeDeleting):
-		return "delete"
+		return wordDelete
+	case p.deleting:
+		return "" // still stands
+	case t.state == string(lazuli.NodeDone):
+		return wordDone
 	case t.running():
-		return "start"
+		return wordStart
 	default:
 		return ""
 	}
-}
-
-func (l *lines) line(p progress, at time.Time, word, text string) {
-	if at.IsZero() {
-		at = p.now
-	}
-	elapsed := max(0, at.Sub(p.created))
-	_, _ = fmt.Fprintf(l.w, "[%7s] %-6s %s\n", seconds(elapsed), word, clean(text)) // progress is not worth failing for
 }
 
 // chart redraws a table with one bar per task.
@@ -142,7 +169,6 @@ type chart struct {
 	width int
 	color bool
 	drawn int // lines of the last drawing
-	last  progress
 }
 
 const (
@@ -166,7 +192,6 @@ func (c *chart) paint(code, text string) string {
 func (c *chart) finish() { c.drawn = 0 }
 
 func (c *chart) update(p progress) {
-	c.last = p
 	var b strings.Builder
 	if c.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\r%s", c.drawn, clearDown)
@@ -192,6 +217,9 @@ func (c *chart) rows(p progress) []string {
 	titleWidth := c.width / titleShare
 	barWidth := max(c.width-titleWidth-len("* ")-len(" 000.0s")-2, minBar) //nolint:mnd // two blanks
 	for _, t := range visible(p) {
+		if p.deleting && !t.inAzure && !t.failed() {
+			continue
+		}
 		mark, color := "·", cyan
 		switch {
 		case t.failed():
@@ -202,7 +230,7 @@ func (c *chart) rows(p progress) []string {
 			mark = "●"
 		}
 		out = append(out, fmt.Sprintf("%s %s %s %7s", c.paint(color, mark), fit(clean(t.title), titleWidth),
-			c.paint(color, bar(t, p, elapsed, barWidth)), durationText(t, p.now)))
+			c.paint(color, bar(t, p, elapsed, barWidth)), durationText(t, p)))
 		if t.failed() {
 			out = append(out, "  "+fit(clean(t.message), c.width-len("  ")))
 		}
@@ -210,11 +238,11 @@ func (c *chart) rows(p progress) []string {
 	return out
 }
 
-func durationText(t task, now time.Time) string {
+func durationText(t task, p progress) string {
 	if t.started.IsZero() {
 		return ""
 	}
-	return seconds(t.duration(now))
+	return seconds(p.took(t))
 }
 
 // visible keeps the drawing within a screen: done tasks give way first, the
@@ -242,8 +270,8 @@ func bar(t task, p progress, elapsed time.Duration, width int) string {
 	if t.started.IsZero() {
 		return strings.Repeat(" ", width)
 	}
-	from := int(float64(width) * float64(max(0, t.started.Sub(p.created))) / float64(elapsed))
-	length := int(float64(width) * float64(t.duration(p.now)) / float64(elapsed))
+	from := int(float64(width) * float64(max(0, p.began(t).Sub(p.created))) / float64(elapsed))
+	length := int(float64(width) * float64(p.took(t)) / float64(elapsed))
 	from = min(from, width-1)
 	length = min(max(length, 1), width-from)
 	return strings.Repeat(" ", from) + strings.Repeat("━", length) + strings.Repeat(" ", width-from-length)

@@ -20,6 +20,8 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
 	"github.com/lazuli-dev/lazuli/internal/azuresim/model"
+	"github.com/lazuli-dev/lazuli/internal/palette"
+	"github.com/lazuli-dev/lazuli/internal/server"
 )
 
 // What simulated Azure holds at the start. The ids are the same each time, so
@@ -149,6 +151,17 @@ func (s *simulated) variables() []variable {
 	}
 }
 
+// hubVariables lead a hub on this machine to the simulator.
+func (s *simulated) hubVariables() []variable {
+	prefix := "azure.environments." + palette.EnvironmentPublic + "."
+	return []variable{
+		{server.EnvName(prefix + "armURL"), s.url},
+		{server.EnvName(prefix + "authorityURL"), s.url},
+		{server.EnvName(prefix + "caFile"), s.caFile},
+		{server.EnvName(prefix + "resolveByAddress"), "true"},
+	}
+}
+
 // leftovers lists what exists beside the resource group, and whether that is
 // still there.
 func (s *simulated) leftovers() (left []azuresim.Inventory, group bool) {
@@ -169,7 +182,9 @@ func (a *app) simCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sim", Short: "Run simulated Azure alone", Args: cobra.NoArgs,
 		Long: `Run simulated Azure alone, until SIGINT or SIGTERM: Entra ID and Azure Resource Manager on one address, with one
-tenant, subscription, application and resource group. It keeps nothing: what was made in it is gone when it ends.`,
+tenant, subscription, application and resource group. It keeps nothing: what was made in it is gone when it ends.
+
+The environment that it writes also leads a hub to it: lazuli sim --env-file E & then set -a; . E; lazuli serve`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -194,13 +209,14 @@ func (a *app) runSim(ctx context.Context, o simOptions, dir, envFile string, ver
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	forget, err := announce(envFile, s.variables())
+	vars := append(s.variables(), s.hubVariables()...)
+	forget, err := announce(envFile, vars)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, forget()) }()
 	if envFile == "" {
-		text, err := renderEnv(s.variables())
+		text, err := renderEnv(vars)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ func progressOf(t client.Tasks) progress {
 		p.tasks = append(p.tasks, task{
 			name: x.Name, title: first(x.Title, x.Name), state: string(x.State),
 			started: x.StartedAt.Time, ended: x.EndedAt.Time, message: x.Message, remedy: x.Remedy,
+			inAzure: x.AzureID != "",
 		})
 		p.later(x.EndedAt.Time)
 		if !x.StartedAt.IsZero() {
