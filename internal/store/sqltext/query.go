@@ -189,7 +189,8 @@ func (b *builder) label(w store.Where, path string, findings *lazuli.Fields) {
 	if !ok {
 		findings.Add(path+".op", "%q is not a comparison", w.Op)
 	}
-	b.add(not + "exists (select 1 from label l where l.kind=o.kind and l.uid=o.uid and l.key=" + key + " and " + cond + ")")
+	// The kind is $1 again, not o.kind: the list is then made once, not per row.
+	b.add("o.uid " + not + "in (select l.uid from label l where l.kind=$1 and l.key=" + key + " and " + cond + ")")
 }
 
 // compare renders a comparison of a text column; ok is false for an unknown Op.

@@ -385,13 +385,22 @@ func (s *suite) empty(ctx context.Context, owner string, mu *sync.Mutex, got map
 		if len(leases) == 0 {
 			return
 		}
-		mu.Lock()
-		for _, l := range leases {
-			if other, twice := got[l.ID]; twice {
-				s.Errorf("%s was leased to %s and to %s", l.ID, other, owner)
-			}
-			got[l.ID] = owner
+		if !note(leases, owner, mu, got) {
+			s.Errorf("%s got a lease that another holds", owner)
+			return
 		}
-		mu.Unlock()
 	}
+}
+
+// note records who got which row; false is that someone has one already.
+func note(leases []store.Lease, owner string, mu *sync.Mutex, got map[string]string) bool {
+	mu.Lock()
+	defer mu.Unlock()
+	for _, l := range leases {
+		if _, twice := got[l.ID]; twice {
+			return false
+		}
+		got[l.ID] = owner
+	}
+	return true
 }

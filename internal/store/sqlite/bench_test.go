@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+)
+
+// benchStore is a file with 10,000 clusters of about 8 KB in ten projects.
+func benchStore(b *testing.B) *sqlite.Store {
+	b.Helper()
+	s, err := sqlite.Open(b.Context(), sqlite.Options{Path: filepath.Join(b.TempDir(), "bench.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	spec := []byte(`{"filler":"` + strings.Repeat("x", 8000) + `"}`)
+	if err := s.Update(b.Context(), func(tx store.Tx) error {
+		for i := range 10_000 {
+			c := &lazuli.Cluster{Spec: spec, Meta: lazuli.Meta{
+				UID: fmt.Sprintf("%024x", i), Name: fmt.Sprintf("cluster-%d", i), Project: fmt.Sprint("p", i%10),
+				Labels: map[string]string{"env": fmt.Sprint(i % 3)},
+			}}
+			if err := tx.Create(b.Context(), c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func BenchmarkStore(b *testing.B) {
+	s := benchStore(b)
+	ctx := b.Context()
+	uid := fmt.Sprintf("%024x", 77)
+	b.Run("get", func(b *testing.B) {
+		var c lazuli.Cluster
+		for b.Loop() {
+			if err := s.Get(ctx, uid, &c); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("update", func(b *testing.B) {
+		var c lazuli.Cluster
+		if err := s.Get(ctx, uid, &c); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if err := s.Update(ctx, func(tx store.Tx) error { return tx.Update(ctx, &c) }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, where := range map[string]store.Where{
+		"page of a project": {Field: store.FieldProject, Op: store.Eq, Value: "p3"},
+		"page by name part": {Field: store.FieldName, Op: store.Contains, Value: "9"},
+		"page by label":     {Label: "env", Op: store.Eq, Value: "1"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			q := store.Query{Kind: lazuli.KindCluster, Where: []store.Where{where}, Sort: store.FieldCreated, Desc: true, Limit: 50}
+			for b.Loop() {
+				if _, err := s.Query(ctx, q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
