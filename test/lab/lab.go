@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lab is the engine with simulated Azure in one process and in virtual
+// time: what tests and benchmarks of whole clusters stand in.
+//
+// It opens no socket, and refuses to work outside a bubble of testing/synctest.
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/azuresim/model"
+	"github.com/lazuli-dev/lazuli/internal/cluster"
+	"github.com/lazuli-dev/lazuli/internal/pack"
+	"github.com/lazuli-dev/lazuli/internal/reconcile"
+	"github.com/lazuli-dev/lazuli/internal/seal"
+	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+	"github.com/lazuli-dev/lazuli/internal/workload"
+)
+
+const (
+	tenant       = "11111111-1111-4111-8111-111111111111"
+	subscription = "22222222-2222-4222-8222-222222222222"
+	principal    = "33333333-3333-4333-8333-333333333333"
+	object       = "44444444-4444-4444-8444-444444444444"
+	secret       = "canary-of-the-lab"
+	group        = "rg-lab"
+	location     = "westeurope"
+	project      = "000000000000000000000001"
+)
+
+// Lab is a hub without its API, and the Azure that it works on.
+type Lab struct {
+	Sim   *azuresim.Simulator
+	Store *sqlite.Store
+	Azure *azure.Client
+
+	t      testing.TB
+	work   *workload.Clusters
+	engine *reconcile.Engine
+	stop   func()
+	log    *slog.Logger
+	seal   *seal.Sealer
+	packs  *pack.Registry
+}
+
+// New must be called inside a bubble; the engine is not started.
+func New(t testing.TB, seed uint64) *Lab {
+	t.Helper()
+	l := &Lab{t: t, log: slog.New(slog.DiscardHandler)}
+	if os.Getenv("LAB_LOG") != "" {
+		l.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	var err error
+	l.Sim, err = azuresim.New(azuresim.Config{
+		Seed: seed, Machines: model.New(model.Options{}), AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+	})
+	check(t, err)
+	check(t, l.Sim.Seed(azuresim.World{
+		Tenants:         []azuresim.Tenant{{ID: tenant, DisplayName: "lab"}},
+		Subscriptions:   []azuresim.Subscription{{ID: subscription, TenantID: tenant, DisplayName: "lab"}},
+		Principals:      []azuresim.Principal{{TenantID: tenant, ClientID: principal, ObjectID: object, Name: "hub", Secret: secret}},
+		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + subscription}},
+		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: location}},
+	}))
+	l.Store, err = sqlite.Open(t.Context(), sqlite.Options{Path: ":memory:"})
+	check(t, err)
+	l.seal, err = seal.Open(filepath.Join(t.TempDir(), "seal.key"))
+	check(t, err)
+	l.packs, err = pack.Builtin()
+	check(t, err)
+	l.Azure = azure.New(azure.Config{Logger: l.log, Transport: l.Sim.Transport()})
+	l.work = workload.New(l.Sim, l.log, workload.Options{})
+	return l
+}
+
+// Start runs the engine and the simulator until the lab stops.
+func (l *Lab) Start() {
+	l.t.Helper()
+	rec, err := cluster.New(cluster.Config{
+		Store: l.Store, Azure: l.Azure, Workload: l.work, Seal: l.seal, Packs: l.packs,
+		Cloud: func(string) (resource.Cloud, error) {
+			return resource.Cloud{
+				Name: "AzurePublicCloud", ARMURL: "https://management.lab", AuthorityURL: "https://login.lab", ResolveByAddress: true,
+			}, nil
+		},
+		Logger: l.log, Random: rand.Reader,
+	})
+	check(l.t, err)
+	l.engine, err = reconcile.New(reconcile.Config{
+		Store: l.Store, Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: rec}, Owner: "lab", Logger: l.log,
+	})
+	check(l.t, err)
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // ended before the test is
+	done := make(chan error, 2)
+	go func() { done <- l.engine.Run(ctx) }()
+	go func() { done <- l.Sim.Run(ctx) }()
+	l.stop = func() { //nolint:contextcheck // it ends the context
+		cancel()
+		<-done
+		<-done
+		l.work.Close()
+		l.Azure.Close()
+		l.Sim.Close()
+		check(l.t, l.Store.Close())
+	}
+}
+
+// Stop ends the engine and the simulator.
+func (l *Lab) Stop() { l.stop() }
+
+// Create stores a cluster as the API would, and wakes the engine.
+func (l *Lab) Create(name string, controlPlanes, workers int) string {
+	l.t.Helper()
+	ctx := l.t.Context()
+	uid := newUID(l.t)
+	account := &lazuli.Account{
+		Meta:        lazuli.Meta{UID: newUID(l.t), Name: "lab-" + name, Project: project},
+		Environment: "AzurePublicCloud", TenantID: tenant, ClientID: principal,
+	}
+	var err error
+	account.ClientSecret, err = l.seal.Seal([]byte(secret), lazuli.AccountAAD(account.UID))
+	check(l.t, err)
+	var layers []lazuli.Layer
+	for _, pack := range []string{"ubuntu-azure", "kubernetes", "cni-calico-azure", "csi-azure"} {
+		p, err := l.packs.Resolve(pack, "", "")
+		check(l.t, err)
+		layers = append(layers, lazuli.Layer{Name: pack, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer), Version: p.Version})
+	}
+	c := &lazuli.Cluster{
+		Meta:       lazuli.Meta{UID: uid, Name: name, Project: project, Labels: map[string]string{"env": "lab", "flag": "spectro__tag"}},
+		AccountUID: account.UID, CloudConfigUID: newUID(l.t),
+		Profiles: []lazuli.ProfileSnapshot{{UID: newUID(l.t), Name: "base", Type: "infra", CloudType: "azure", ProfileVersion: "1.0.0", Layers: layers}},
+		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
+		Spec: fmt.Appendf(nil, `{"cloudAccountUid":%q,"cloudConfig":{"location":%q,"resourceGroup":%q,"subscriptionId":%q,"sshKey":%q},
+			"machinepoolconfig":[
+			{"cloudConfig":{"instanceType":"Standard_D4s_v3","azs":["2"],"osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":"workers","size":%d,"isControlPlane":false,"labels":["worker"]}},
+			{"cloudConfig":{"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}]}`,
+			account.UID, location, group, subscription, sshKey, workers, controlPlanes),
+	}
+	check(l.t, l.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.Create(ctx, account); err != nil {
+			return err
+		}
+		if err := tx.Create(ctx, c); err != nil {
+			return err
+		}
+		return tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: uid}, time.Time{})
+	}))
+	return uid
+}
+
+const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0sH5wY9zVnHXvQmJ9rUqkzMlOeVwVf2mXx0nWlq7aB lab"
+
+// Delete records a user's intent to delete.
+func (l *Lab) Delete(uid string) {
+	l.t.Helper()
+	ctx := l.t.Context()
+	check(l.t, l.Store.Update(ctx, func(tx store.Tx) error {
+		var c lazuli.Cluster
+		if err := tx.Get(ctx, uid, &c); err != nil {
+			return err
+		}
+		c.Delete = &lazuli.DeleteIntent{At: time.Now(), Actor: "tester"}
+		c.Status.State = lazuli.StateDeleting
+		if err := tx.Update(ctx, &c); err != nil {
+			return err
+		}
+		return tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: uid}, time.Time{})
+	}))
+}
+
+// Until waits, in virtual time, for a cluster to be in a state.
+func (l *Lab) Until(uid string, state lazuli.ClusterState, within time.Duration) *lazuli.Cluster {
+	l.t.Helper()
+	begin := time.Now()
+	for {
+		c := l.Cluster(uid)
+		if c.Status.State == state {
+			return c
+		}
+		if time.Since(begin) > within {
+			l.t.Fatalf("cluster is %s after %s, want %s\n%s", c.Status.State, within, state, l.Tasks(uid))
+		}
+		time.Sleep(100 * time.Millisecond) // virtual: it costs nothing and waits for everybody
+	}
+}
+
+func (l *Lab) Cluster(uid string) *lazuli.Cluster {
+	l.t.Helper()
+	var c lazuli.Cluster
+	check(l.t, l.Store.Get(l.t.Context(), uid, &c))
+	return &c
+}
+
+// Tasks draws the records of a cluster, for a failed test.
+func (l *Lab) Tasks(uid string) string {
+	l.t.Helper()
+	page, err := l.Store.Query(l.t.Context(), store.Query{
+		Kind: lazuli.KindNode, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: uid}}, Sort: store.FieldName,
+	})
+	check(l.t, err)
+	var b strings.Builder
+	for _, row := range page.Rows {
+		fmt.Fprintf(&b, "%s %s\n", row.Meta.Name, row.Data)
+	}
+	events, err := l.Store.Events(l.t.Context(), store.EventQuery{Kind: lazuli.KindCluster, Object: uid})
+	check(l.t, err)
+	for _, e := range events {
+		fmt.Fprintf(&b, "%s %s %s: %s\n", e.At.Format(time.TimeOnly), e.Severity, e.Reason, e.Message)
+	}
+	for id, text := range l.consoles() {
+		fmt.Fprintf(&b, "--- console of %s\n%s\n", id, text)
+	}
+	return b.String()
+}
+
+func (l *Lab) consoles() map[string]string {
+	out := map[string]string{}
+	for _, r := range l.Sim.Resources() {
+		if strings.HasSuffix(strings.ToLower(r.Type), "virtualmachines") {
+			out[resource.NameOf(r.ID)] = l.Sim.SerialConsole(r.ID)
+		}
+	}
+	return out
+}
+
+// Calls counts the calls to Azure since the last reset: all, and the writes.
+func (l *Lab) Calls() (all, writes, deletes int) {
+	for _, c := range l.Sim.Calls() {
+		if c.Class == "token" {
+			continue
+		}
+		all += c.Count
+		switch c.Class {
+		case "write":
+			writes += c.Count
+		case "delete":
+			deletes += c.Count
+		}
+	}
+	return all, writes, deletes
+}
+
+// Left lists what the simulator holds beside the resource group.
+func (l *Lab) Left() []string {
+	var left []string
+	for _, r := range l.Sim.Resources() {
+		if !strings.HasSuffix(strings.ToLower(r.Type), "resourcegroups") {
+			left = append(left, r.ID)
+		}
+	}
+	return left
+}
+
+func newUID(t testing.TB) string {
+	t.Helper()
+	uid, err := lazuli.NewUID(time.Now(), rand.Reader)
+	check(t, err)
+	return uid
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
