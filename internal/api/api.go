@@ -47,6 +47,9 @@ type Config struct {
 	Burst int
 	// MaxWatchers bounds the watch streams; default 256.
 	MaxWatchers int
+	// Heartbeat is how often a silent stream says that it lives, and how soon a
+	// credential that was revoked ends it; default five seconds.
+	Heartbeat time.Duration
 	// MaxInFlight bounds the requests under way, streams apart; default 256.
 	MaxInFlight int
 }
@@ -56,6 +59,7 @@ const (
 	defaultBurst       = 500
 	defaultMaxWatchers = 256
 	defaultMaxInFlight = 256
+	defaultHeartbeat   = 5 * time.Second
 )
 
 // API serves the hub's HTTP. Its methods may be called concurrently.
@@ -95,6 +99,7 @@ func New(c Config) (*API, error) {
 	c.Burst = orElse(c.Burst, defaultBurst)
 	c.MaxWatchers = orElse(c.MaxWatchers, defaultMaxWatchers)
 	c.MaxInFlight = orElse(c.MaxInFlight, defaultMaxInFlight)
+	c.Heartbeat = orElse(c.Heartbeat, defaultHeartbeat)
 	a := &API{
 		Config:   c,
 		auth:     auth.New(c.Store, c.Now),

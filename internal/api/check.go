@@ -27,6 +27,7 @@ const (
 	maxTags     = 40   // of Azure's 50 for a resource; the rest is for ours and the cloud controller's
 	maxTagKey   = 512  // characters ("Use tags to organize your Azure resources")
 	maxTagValue = 256
+	maxRanges   = 200  // that may reach the API server; a rule of Azure takes 4000
 	minRSABits  = 2048 // Azure takes no shorter key
 	minSubnet   = 29   // bits; Azure's smallest subnet
 )
@@ -164,6 +165,10 @@ func checkPrivate(f *findings, c *palette.AzureClusterConfig) {
 	if p := c.APIServerAccessProfile; p != nil {
 		f.notServed(p.EnablePrivateCluster, path+"apiServerAccessProfile.enablePrivateCluster", private)
 		f.notServed(p.PrivateDNSZone != "", path+"apiServerAccessProfile.privateDNSZone", private)
+		if len(p.AuthorizedIPRanges) > maxRanges {
+			f.fault(path+"apiServerAccessProfile.authorizedIPRanges", "has more than %d entries", maxRanges)
+			return
+		}
 		for i, cidr := range p.AuthorizedIPRanges {
 			if _, err := netip.ParsePrefix(cidr); err != nil {
 				f.fault(fmt.Sprintf("%sapiServerAccessProfile.authorizedIPRanges[%d]", path, i),

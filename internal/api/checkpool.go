@@ -23,6 +23,7 @@ const (
 	maxLabelValue  = 63
 	maxLabels      = 64
 	maxTaints      = 64
+	maxZones       = 9
 )
 
 // controlPlaneSizes keep etcd's majority with the fewest machines.
@@ -117,6 +118,10 @@ func checkPoolSize(f *findings, at string, k *palette.MachinePoolConfigEntity) {
 func checkPoolCloud(f *findings, at string, c *palette.AzureMachinePoolCloudConfig) {
 	if !sizePattern.MatchString(c.InstanceType) {
 		f.fault(at+"instanceType", "%q is not a VM size, such as Standard_D4s_v5", shorten(c.InstanceType))
+	}
+	if len(c.AZs) > maxZones {
+		f.fault(at+"azs", "has more than %d entries", maxZones)
+		return
 	}
 	seen := map[string]bool{}
 	for j, z := range c.AZs {

@@ -20,7 +20,10 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
 
-const maxProfiles = 50 // of a cluster
+const (
+	maxProfiles = 50 // of a cluster
+	maxNotices  = 20 // events of one sort that a create writes
+)
 
 // draft is a cluster to be and what was read to decide that it can be.
 type draft struct {
@@ -93,10 +96,10 @@ func (a *API) storeCluster(c *call, tx store.Tx, d *draft) error {
 	err := errors.Join(
 		a.event(c, tx, cl, lazuli.SeverityInfo, "ClusterCreated", "The cluster was requested by "+c.actor.Name+"."),
 		a.unprobed(c, tx, cl, d.unasked))
-	for _, w := range d.findings.warnings {
+	for _, w := range d.findings.warnings[:min(len(d.findings.warnings), maxNotices)] {
 		err = errors.Join(err, a.event(c, tx, cl, lazuli.SeverityWarning, "FieldWithoutEffect", w.Path+" "+w.Message+"."))
 	}
-	for _, n := range d.notices {
+	for _, n := range d.notices[:min(len(d.notices), maxNotices)] {
 		err = errors.Join(err, a.event(c, tx, cl, lazuli.SeverityWarning, "PackNotice", n))
 	}
 	return errors.Join(err, tx.AppendAudit(c.ctx(), c.audit(lazuli.KindCluster, cl.UID, cl.Project)))
@@ -259,6 +262,10 @@ func checkClusterVariables(f *findings, at string, given []palette.ClusterVariab
 	for _, v := range vars {
 		known[v.Name] = true
 	}
+	if len(given) > maxVariables {
+		f.fault(at+"variables", "has more than %d entries", maxVariables)
+		return
+	}
 	for j, v := range given {
 		path := fmt.Sprintf("%svariables[%d].name", at, j)
 		if !known[v.Name] {
@@ -289,6 +296,10 @@ func (m *merger) add(i int, p *lazuli.Profile, in *palette.ClusterProfileEntityR
 		l.Manifests = append([]lazuli.Manifest(nil), l.Manifests...)
 		snap.Layers = append(snap.Layers, l)
 	}
+	if len(in.PackValues) > maxLayers {
+		m.f.fault(fmt.Sprintf("spec.profiles[%d].packValues", i), "has more than %d entries", maxLayers)
+		return
+	}
 	seen := map[string]bool{}
 	for j, o := range in.PackValues {
 		at := fmt.Sprintf("spec.profiles[%d].packValues[%d]", i, j)
@@ -317,6 +328,10 @@ func (m *merger) override(at string, l *lazuli.Layer, o *palette.PackValuesEntit
 	if o.Tag != "" && o.Tag != l.Tag && o.Tag != l.Version {
 		m.f.fault(at+".tag", "is %q, and the profile has version %q; another version needs another version of the profile",
 			shorten(o.Tag), orElse(l.Version, l.Tag))
+	}
+	if len(o.Manifests) > maxManifests {
+		m.f.fault(at+".manifests", "has more than %d entries", maxManifests)
+		return
 	}
 	for n, mf := range o.Manifests {
 		k := manifestIndex(l.Manifests, mf.Name)

@@ -21,6 +21,9 @@ const (
 	CodeMediaType        = lazuli.Code("UnsupportedMediaType") // the body is not JSON by its header
 )
 
+// maxFields bounds the findings of one answer.
+const maxFields = 100
+
 // retryAfter is what an answer that invites a retry advises, in seconds.
 const retryAfter = 5
 
@@ -184,10 +187,14 @@ func asError(err error) *lazuli.Error {
 
 // errorBody renders an error as the wire wants it.
 func errorBody(e *lazuli.Error, ref string) palette.Error {
+	fields := e.Fields
+	if len(fields) > maxFields {
+		fields = fields[:maxFields]
+	}
 	return palette.Error{
 		Code:    string(e.Code),
 		Message: e.Message,
-		Details: &palette.ErrorDetails{Fields: e.Fields, Remedy: orElse(e.Remedy, errorRow(e.Code).Remedy)},
+		Details: &palette.ErrorDetails{Fields: fields, Remedy: orElse(e.Remedy, errorRow(e.Code).Remedy)},
 		Ref:     ref,
 	}
 }

@@ -21,6 +21,7 @@ const (
 	maxVersionLength      = 64
 	maxLayers             = 100
 	maxManifests          = 100 // of a layer
+	maxVariables          = 500
 )
 
 // versionPattern is strict semantic versioning without build metadata, which
@@ -201,6 +202,10 @@ func checkVariables(f *lazuli.Fields, raw json.RawMessage) {
 	vars, err := variablesOf(raw)
 	if err != nil {
 		f.Add(path, "is not a list of variables")
+		return
+	}
+	if len(vars) > maxVariables {
+		f.Add(path, "has more than %d entries", maxVariables)
 		return
 	}
 	names, titles := map[string]bool{}, map[string]bool{}

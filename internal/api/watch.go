@@ -19,9 +19,6 @@ const (
 	// coalesce is the least time between two messages of a stream: a burst of
 	// changes is one message.
 	coalesce = 200 * time.Millisecond
-	// heartbeat is how often a silent stream says that it lives, and how soon a
-	// credential that was revoked ends it.
-	heartbeat = 5 * time.Second
 	// streamWrite bounds how long a reader may take for one message.
 	streamWrite = 10 * time.Second
 )
@@ -59,7 +56,7 @@ type stream struct {
 }
 
 func (s *stream) run(sub *subscriber) error {
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(s.api.Heartbeat)
 	defer beat.Stop()
 	if err := s.send(); err != nil {
 		return err

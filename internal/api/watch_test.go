@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/api"
+	"github.com/lazuli-dev/lazuli/internal/store"
+)
+
+// stream opens a watch over a socket and returns its tasks events.
+func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tasks, context.CancelFunc) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/lazuli/v1/clusters/"+uid+"/watch", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		w.t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	out := make(chan api.Tasks)
+	go func() {
+		defer close(out)
+		defer resp.Body.Close() //nolint:errcheck // the test is over
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue
+			}
+			var t api.Tasks
+			if json.Unmarshal([]byte(data), &t) != nil {
+				return
+			}
+			select {
+			case out <- t:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, cancel
+}
+
+func next(t *testing.T, ch <-chan api.Tasks) (api.Tasks, bool) {
+	t.Helper()
+	select {
+	case v, ok := <-ch:
+		return v, ok
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came")
+		return api.Tasks{}, false
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *api.Config, _ *hub) { c.MaxWatchers = 2 })
+	uid, other := w.create("prod"), w.create("other")
+	server := httptest.NewServer(w.api.Handler())
+	t.Cleanup(server.Close)
+	ch, cancel := w.stream(server, uid, adminKey)
+	defer cancel()
+	if got, _ := next(t, ch); got.State != lazuli.StatePending || got.ClusterUID != uid {
+		t.Fatalf("first %+v", got)
+	}
+	second, cancelSecond := w.stream(server, uid, adminKey)
+	next(t, second)
+	a := w.want(http.StatusTooManyRequests, "GET", "/lazuli/v1/clusters/"+uid+"/watch", nil)
+	if a.err(t).Code != "TooManyRequests" {
+		t.Errorf("%s", a.body)
+	}
+	cancelSecond()
+
+	w.change(other, func(c *lazuli.Cluster) { c.Status.Message = "not ours" })
+	node := &lazuli.Node{Meta: lazuli.Meta{UID: strings.Repeat("e", 24), Name: "vnet"}, ClusterUID: uid, State: lazuli.NodeWorking}
+	w.add(node)
+	if got, _ := next(t, ch); len(got.Tasks) != 1 || got.Tasks[0].State != lazuli.NodeWorking {
+		t.Fatalf("after a node: %+v", got)
+	}
+	w.change(uid, func(c *lazuli.Cluster) { c.Status.State = lazuli.StateRunning })
+	if got, _ := next(t, ch); got.State != lazuli.StateRunning {
+		t.Fatalf("after the cluster: %+v", got)
+	}
+	w.api.Close()
+	if _, open := next(t, ch); open {
+		t.Error("the stream outlives the hub")
+	}
+	w.want(http.StatusServiceUnavailable, "GET", "/lazuli/v1/clusters/"+uid+"/watch", nil)
+}
+
+func TestWatchEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *api.Config, _ *hub) { c.Heartbeat = 20 * time.Millisecond })
+	uid := w.create("prod")
+	key := w.key("guest", "", false)
+	server := httptest.NewServer(w.api.Handler())
+	t.Cleanup(server.Close)
+	ch, cancel := w.stream(server, uid, key)
+	defer cancel()
+	next(t, ch)
+	err := w.store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.Delete(t.Context(), lazuli.KindAPIKey, strings.Repeat("b5", 12))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, open := next(t, ch); open {
+		t.Error("the stream outlives its key")
+	}
+}
