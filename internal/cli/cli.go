@@ -209,14 +209,14 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// terminal reports whether w is one, and how wide it is.
-func terminal(w io.Writer) (width int, ok bool) {
+// terminal reports whether w is one, and its size in characters.
+func terminal(w io.Writer) (width, height int, ok bool) {
 	f, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is small
-		return 0, false
+		return 0, 0, false
 	}
-	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor is small
-	return width, err == nil && width > 0
+	width, height, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor is small
+	return width, height, err == nil && width > 0
 }
 
 func (a *app) printf(format string, args ...any) error {

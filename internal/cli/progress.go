@@ -78,8 +78,8 @@ type view interface {
 
 // newView draws on a terminal and writes lines elsewhere.
 func (a *app) newView() view {
-	if width, ok := terminal(a.errOut); ok {
-		return &chart{w: a.errOut, width: width, color: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
+	if width, height, ok := terminal(a.errOut); ok {
+		return &chart{w: a.errOut, width: width, height: height, color: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
 	}
 	return &lines{w: a.errOut, seen: map[string]string{}}
 }
@@ -165,10 +165,11 @@ func (p progress) phase(t task) string {
 
 // chart redraws a table with one bar per task.
 type chart struct {
-	w     io.Writer
-	width int
-	color bool
-	drawn int // lines of the last drawing
+	w             io.Writer
+	width, height int
+	color         bool
+	drawn         int // lines of the last drawing
+	last          progress
 }
 
 const (
@@ -177,9 +178,11 @@ const (
 	red        = "31"
 	green      = "32"
 	cyan       = "36"
-	maxRows    = 40
 	minBar     = 10
+	minRows    = 3
 	titleShare = 2 // of the width, the title gets one part in this many
+	// decoration of a row: mark, blanks, duration.
+	decoration = len("* ") + len("  ") + len("000.0s ")
 )
 
 func (c *chart) paint(code, text string) string {
@@ -189,14 +192,24 @@ func (c *chart) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (c *chart) finish() { c.drawn = 0 }
+// finish leaves all tasks on the screen, also those that had to give way.
+func (c *chart) finish() {
+	if c.last.uid != "" {
+		c.draw(c.rows(c.last, c.last.tasks))
+	}
+	c.drawn = 0
+}
 
 func (c *chart) update(p progress) {
+	c.last = p
+	c.draw(c.rows(p, visible(p, max(c.height-2, minRows)))) //nolint:mnd // the head and the cursor's line
+}
+
+func (c *chart) draw(rows []string) {
 	var b strings.Builder
 	if c.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\r%s", c.drawn, clearDown)
 	}
-	rows := c.rows(p)
 	for _, r := range rows {
 		b.WriteString(r + "\n")
 	}
@@ -204,7 +217,7 @@ func (c *chart) update(p progress) {
 	_, _ = io.WriteString(c.w, b.String()) // progress is not worth failing for
 }
 
-func (c *chart) rows(p progress) []string {
+func (c *chart) rows(p progress, tasks []task) []string {
 	done := 0
 	for _, t := range p.tasks {
 		if t.done(p.deleting) {
@@ -215,25 +228,25 @@ func (c *chart) rows(p progress) []string {
 	out := []string{fmt.Sprintf("%s  %s  %s  %d/%d tasks",
 		c.paint(bold, clean(p.cluster)), p.state, seconds(elapsed), done, len(p.tasks))}
 	titleWidth := c.width / titleShare
-	barWidth := max(c.width-titleWidth-len("* ")-len(" 000.0s")-2, minBar) //nolint:mnd // two blanks
-	for _, t := range visible(p) {
+	barWidth := max(c.width-titleWidth-decoration, minBar)
+	for _, t := range tasks {
 		if p.deleting && !t.inAzure && !t.failed() {
 			continue
 		}
 		mark, color := "·", cyan
+		text := c.paint(color, bar(t, p, elapsed, barWidth))
 		switch {
 		case t.failed():
 			mark, color = "✗", red
+			text = c.paint(color, fit(clean(t.message), barWidth))
 		case t.done(p.deleting):
 			mark, color = "✓", green
+			text = c.paint(color, bar(t, p, elapsed, barWidth))
 		case t.running():
 			mark = "●"
 		}
-		out = append(out, fmt.Sprintf("%s %s %s %7s", c.paint(color, mark), fit(clean(t.title), titleWidth),
-			c.paint(color, bar(t, p, elapsed, barWidth)), durationText(t, p)))
-		if t.failed() {
-			out = append(out, "  "+fit(clean(t.message), c.width-len("  ")))
-		}
+		out = append(out, fmt.Sprintf("%s %s %s %7s",
+			c.paint(color, mark), fit(clean(t.title), titleWidth), text, durationText(t, p)))
 	}
 	return out
 }
@@ -245,24 +258,30 @@ func durationText(t task, p progress) string {
 	return seconds(p.took(t))
 }
 
-// visible keeps the drawing within a screen: done tasks give way first, the
-// oldest before the newer.
-func visible(p progress) []task {
-	tasks := p.tasks
-	drop := len(tasks) - maxRows
+// visible keeps the drawing within a screen: what is done gives way first, the
+// oldest before the newer, then what waits, the last first.
+func visible(p progress, rows int) []task {
+	drop := len(p.tasks) - rows
 	if drop <= 0 {
-		return tasks
+		return p.tasks
 	}
-	byEnd := slices.Clone(tasks)
-	slices.SortStableFunc(byEnd, func(x, y task) int { return x.ended.Compare(y.ended) })
+	order := slices.Clone(p.tasks)
+	slices.SortStableFunc(order, func(x, y task) int { return x.ended.Compare(y.ended) })
 	gone := map[string]bool{}
-	for _, t := range byEnd {
+	for _, t := range order {
 		if drop > 0 && t.done(p.deleting) {
 			gone[t.name] = true
 			drop--
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(tasks), func(t task) bool { return gone[t.name] })
+	for _, t := range slices.Backward(p.tasks) {
+		if drop > 0 && !gone[t.name] && !t.running() && !t.failed() {
+			gone[t.name] = true
+			drop--
+		}
+	}
+	kept := slices.DeleteFunc(slices.Clone(p.tasks), func(t task) bool { return gone[t.name] })
+	return kept[:min(rows, len(kept))]
 }
 
 // bar places a task on the line of time since the cluster was created.

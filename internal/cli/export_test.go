@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"io"
+
+	"github.com/lazuli-dev/lazuli/internal/client"
+)
+
+// ShowLines shows moments one after the other as lines.
+func ShowLines(w io.Writer, moments []client.Tasks) {
+	show(&lines{w: w, seen: map[string]string{}}, moments)
+}
+
+// ShowChart shows moments one after the other as on a terminal.
+func ShowChart(w io.Writer, width, height int, color bool, moments []client.Tasks) {
+	show(&chart{w: w, width: width, height: height, color: color}, moments)
+}
+
+func show(v view, moments []client.Tasks) {
+	for _, m := range moments {
+		v.update(progressOf(m))
+	}
+	v.finish()
+}
+
+// Stuck is the title of the task that holds a cluster up, or "".
+func Stuck(t client.Tasks) string {
+	x, _ := stuck(progressOf(t))
+	return x.title
+}
+
+// RenderEnv renders pairs of names and values as an environment file.
+func RenderEnv(pairs ...[2]string) (string, error) {
+	vars := make([]variable, 0, len(pairs))
+	for _, p := range pairs {
+		vars = append(vars, variable{p[0], p[1]})
+	}
+	b, err := renderEnv(vars)
+	return string(b), err
+}
