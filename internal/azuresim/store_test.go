@@ -86,7 +86,7 @@ func TestStoreAgainstModel(t *testing.T) {
 					rt.Fatalf("get %s: %d %v, want %v", id, code, body, e)
 				}
 			},
-			"": func(rt *rapid.T) { compareLists(rt, r, model) },
+			"list": func(rt *rapid.T) { compareLists(rt, r, model) },
 		})
 	})
 }
