@@ -169,7 +169,8 @@ func createAccount(a *API, c *call) (any, error) {
 
 // accountScope is where an account goes: its own annotation decides, and the
 // header says which project. Terraform may send a project's account without
-// the header when tenant and project objects are made at once.
+// the header when tenant and project objects are made at once; where there is
+// but one project, that one is meant.
 func (a *API) accountScope(c *call, m *palette.ObjectMeta) (string, error) {
 	project, err := a.scope(c)
 	if err != nil {
@@ -180,6 +181,11 @@ func (a *API) accountScope(c *call, m *palette.ObjectMeta) (string, error) {
 		project = ""
 	case palette.ScopeProject:
 		if project == "" {
+			if project, err = a.onlyProject(c); err != nil {
+				return "", err
+			}
+		}
+		if project == "" {
 			var f lazuli.Fields
 			f.Add("metadata.annotations.scope", "is project, and the header ProjectUid names none; "+
 				"with Terraform, objects of tenant and project in one run need -parallelism=1")
@@ -187,6 +193,15 @@ func (a *API) accountScope(c *call, m *palette.ObjectMeta) (string, error) {
 		}
 	}
 	return project, c.mayChange(project)
+}
+
+// onlyProject is the project that the caller sees when it sees exactly one.
+func (a *API) onlyProject(c *call) (string, error) {
+	projects, err := visible[lazuli.Project](a, c, store.Query{})
+	if err != nil || len(projects) != 1 {
+		return "", err
+	}
+	return projects[0].UID, nil
 }
 
 func (a *API) fillAccount(acc *lazuli.Account, in *palette.AzureCloudAccount) error {

@@ -79,6 +79,7 @@ func TestScopeOfAccounts(t *testing.T) {
 		{"tenant, though the header names a project", "tenant", h.project, "tenant"},
 		{"the header decides when the body says nothing", "", h.project, "project"},
 		{"nothing at all is the tenant", "", "", "tenant"},
+		{"a project without a name is the only one", "project", "", "project"},
 	} {
 		uid := h.want(http.StatusCreated, "POST", "/v1/cloudaccounts/azure", accountBody("a-"+tt.want+tt.scope+tt.header, tt.scope),
 			"ProjectUid", tt.header).uid(t)
@@ -88,6 +89,7 @@ func TestScopeOfAccounts(t *testing.T) {
 			t.Errorf("%s: scope %s", tt.reason, s)
 		}
 	}
+	h.add(&lazuli.Project{Meta: lazuli.Meta{UID: strings.Repeat("c", 24), Name: "Other"}}) // now it could be either
 	e := h.want(http.StatusBadRequest, "POST", "/v1/cloudaccounts/azure", accountBody("x", "project"), "ProjectUid", "").err(t)
 	if !slices.Contains(paths(e), "metadata.annotations.scope") {
 		t.Errorf("%+v", e)

@@ -214,13 +214,14 @@ func (a *API) refer(ctx context.Context, c *call, d *draft) error {
 
 // reference is get for a uid inside a request of a project: the object must be
 // of that project or of the tenant, whatever else the caller may see. Otherwise
-// a cluster of one project could borrow the credentials of another.
+// a cluster of one project could borrow the credentials of another. A cluster of
+// the tenant may use what its maker sees.
 func reference[T any, P object[T]](ctx context.Context, r store.Reader, c *call, project, uid string) (P, error) {
 	o, err := get[T, P](ctx, r, c, uid)
 	if err != nil {
 		return nil, err
 	}
-	if p := o.Head().Project; p != "" && p != project {
+	if p := o.Head().Project; p != "" && project != "" && p != project {
 		return nil, notFound(o.Kind(), uid)
 	}
 	return o, nil

@@ -227,13 +227,14 @@ func TestBorrowing(t *testing.T) {
 	}{
 		{other, clusterBody("a", w.account, foreign), "spec.cloudAccountUid"},
 		{w.project, clusterBody("a", w.account, foreign), "spec.profiles[0].uid"},
-		{"", clusterBody("a", w.account, w.profile), "spec.cloudAccountUid"},
 	} {
 		e := w.want(400, "POST", "/v1/spectroclusters/azure", tt.body, "ProjectUid", tt.project).err(t)
 		if !slices.Contains(paths(e), tt.field) {
 			t.Errorf("%s: %+v", tt.field, e)
 		}
 	}
+	// Who acts for the whole tenant may bring the projects' things together there.
+	w.want(201, "POST", "/v1/spectroclusters/azure", clusterBody("a", w.account, w.profile), "ProjectUid", "")
 	tenantAccount := w.want(201, "POST", "/v1/cloudaccounts/azure", accountBody("shared", "tenant")).uid(t)
 	w.want(201, "POST", "/v1/spectroclusters/azure", clusterBody("a", tenantAccount, foreign), "ProjectUid", other)
 	w.want(409, "DELETE", "/v1/cloudaccounts/azure/"+tenantAccount, nil)
