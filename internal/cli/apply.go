@@ -182,13 +182,18 @@ func located(d manifest.Document, err error) error {
 	if !ok || d.Source == "" {
 		return err
 	}
-	if len(e.Fields) == 0 {
+	refused, told := errors.AsType[*client.Refused](err)
+	if !told || len(e.Fields) == 0 {
 		return fmt.Errorf("%s:%d: %w", d.Source, d.Line, err)
 	}
-	for i := range e.Fields {
-		e.Fields[i].Path = d.Locate(e.Fields[i].Path)
+	out := *e
+	out.Fields = make([]lazuli.FieldError, 0, len(e.Fields))
+	for _, f := range e.Fields {
+		out.Fields = append(out.Fields, lazuli.FieldError{Path: d.Locate(f.Path), Message: f.Message})
 	}
-	return err
+	out.Message = out.Fields[0].Path + ": " + out.Fields[0].Message
+	acts, _, _ := strings.Cut(err.Error(), e.Error())
+	return fmt.Errorf("%s%w", acts, &client.Refused{Status: refused.Status, Err: &out})
 }
 
 func (a *app) applyAccount(ctx context.Context, c *client.Client, d manifest.Document) error {
@@ -233,10 +238,10 @@ func (a *app) applyProfile(ctx context.Context, c *client.Client, d manifest.Doc
 		return err
 	}
 	if why := profileDiffers(body, full); why != "" {
-		return &lazuli.Error{
+		return &usageError{err: &lazuli.Error{
 			Code: lazuli.CodeConflict, Message: fmt.Sprintf("cluster profile %s exists with other content: %s", name, why),
 			Remedy: "give the manifest a new spec.version; a version that clusters may use never changes",
-		}
+		}}
 	}
 	if full.Status.IsPublished {
 		return a.printf("cluster profile %s unchanged\n", name)

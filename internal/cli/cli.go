@@ -108,7 +108,6 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused by the hub,
 		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(),
 		a.kubeconfigCommand(), a.applyCommand(), a.versionCommand(),
 	)
-	root.InitDefaultCompletionCmd()
 	return root
 }
 

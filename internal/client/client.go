@@ -156,6 +156,9 @@ func (c *Client) do(ctx context.Context, r call) error {
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil { // the caller's patience, not the hub's fault
+			return fmt.Errorf("%s: %w", r.act, ctx.Err())
+		}
 		if r.method != http.MethodGet || after < 0 || try == maxTries || after > maxWait {
 			return fmt.Errorf("%s: %w", r.act, err)
 		}
@@ -234,12 +237,8 @@ func (c *Client) send(ctx context.Context, r call, body []byte, accept string) (
 	return resp, nil
 }
 
-// unreachable says why there was no answer and what helps. A context that
-// ended is no failure of the hub.
+// unreachable says why there was no answer and what helps.
 func unreachable(base *url.URL, err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
 	e := &lazuli.Error{
 		Code: lazuli.CodeUnavailable, Message: fmt.Sprintf("hub %s does not answer", base), Err: err,
 		Remedy: "check that `lazuli serve` runs there and that LAZULI_URL is its address",
