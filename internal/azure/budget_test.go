@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,31 +272,41 @@ func TestClosedWhileWaiting(t *testing.T) {
 }
 
 // TestGivingUpInTheMomentOfTheGrant: a place that is granted to somebody who
-// leaves in that very moment is not lost.
+// leaves in that very moment is not lost. The clock is read while the place is
+// being handed on, which is when the one in line gives up.
 func TestGivingUpInTheMomentOfTheGrant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const tries = 40 // either may win
-		c, _ := fixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var answered atomic.Bool
+		wire := &inProcess{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if entra(w, r) {
+				return
+			}
 			time.Sleep(time.Second)
 			reply(w, 200, `{}`)
-		})
-		if _, err := c.Get(t.Context(), target(), aDisk); err != nil {
-			t.Fatal(err)
-		}
-		for range tries {
-			var all sync.WaitGroup
-			for range 16 {
-				all.Go(func() { _, _ = c.Get(t.Context(), target(), aDisk) })
+			answered.Store(true)
+		})}
+		c := azure.New(azure.Config{Transport: wire, Concurrency: 1, Now: func() time.Time {
+			if answered.Load() {
+				cancel()
 			}
-			synctest.Wait()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			all.Go(func() { _, _ = c.Get(ctx, target(), aDisk) })
-			all.Wait()
-			cancel()
+			return time.Now()
+		}})
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = c.Get(t.Context(), target(), aDisk) })
+		synctest.Wait()
+		all.Go(func() {
+			if _, err := c.Get(ctx, target(), aDisk); !errors.Is(err, context.Canceled) {
+				t.Errorf("the call that was given up is %v", err)
+			}
+		})
+		all.Wait()
+		if got := stats(c, "Microsoft.Compute", azure.ClassRead); got.InFlight != 0 || got.Calls != 1 {
+			t.Errorf("the bucket has seen %+v", got)
 		}
-		if got := stats(c, "Microsoft.Compute", azure.ClassRead).InFlight; got != 0 {
-			t.Errorf("%d in flight when all are done", got)
+		if _, err := c.Get(t.Context(), target(), aDisk); err != nil {
+			t.Errorf("the next call: %v", err)
 		}
 	})
 }
