@@ -13,6 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/store/sqltx"
 )
 
 // handle is what *sql.DB, *sql.Conn and *sql.Tx have in common.
@@ -40,32 +41,37 @@ func (s *session) prepared(ctx context.Context, text string) (*sql.Stmt, error) 
 	}
 	st, err := s.on.PrepareContext(ctx, text)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	s.stmts[text] = st
 	return st, nil
 }
 
-// query runs a fixed statement text.
-func (s *session) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+// Query implements sqltx.Session.
+func (s *session) Query(ctx context.Context, text string, args ...any) (sqltx.Rows, error) {
 	st, err := s.prepared(ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	return st.QueryContext(ctx, args...) //nolint:wrapcheck // the caller names the act
+	return st.QueryContext(ctx, args...)
 }
 
-// exec runs a fixed statement text and returns the number of rows affected.
-func (s *session) exec(ctx context.Context, text string, args ...any) (int64, error) {
+// QueryOnce implements sqltx.Session.
+func (s *session) QueryOnce(ctx context.Context, text string, args ...any) (sqltx.Rows, error) {
+	return s.on.QueryContext(ctx, text, args...) //nolint:sqlclosecheck // the caller closes them
+}
+
+// Exec implements sqltx.Session.
+func (s *session) Exec(ctx context.Context, text string, args ...any) (int64, error) {
 	st, err := s.prepared(ctx, text)
 	if err != nil {
 		return 0, err
 	}
 	res, err := st.ExecContext(ctx, args...)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // the caller names the act
+		return 0, err
 	}
-	return res.RowsAffected() //nolint:wrapcheck // the caller names the act
+	return res.RowsAffected()
 }
 
 func (s *session) close() error {
@@ -84,18 +90,8 @@ func (s *session) close() error {
 	return errors.Join(errs...)
 }
 
-// scanAll reads rows to their end and closes them.
-func scanAll[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) (all []T, err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err() //nolint:wrapcheck // the caller names the act
-}
+// Fail implements sqltx.Session.
+func (*session) Fail(act string, err error) error { return unavailable(act, err) }
 
 // unavailable turns what the driver says into an error with a code. An ended
 // context stays what it is, and an error that has a code keeps it.
