@@ -18,136 +18,100 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
 )
 
-// kind is how one type of resource is called, read and deleted.
-type kind struct {
-	noun string
-	get  func(ctx context.Context, s *clients, group, name string) error
-	drop func(ctx context.Context, s *clients, group, name string, force bool) error
+// noun is what people call a type; a type without one cannot be handled.
+func noun(t resource.Type) (string, bool) {
+	n, ok := map[resource.Type]string{
+		resource.TypeSecurityGroup:    "network security group",
+		resource.TypePublicIP:         "public address",
+		resource.TypeLoadBalancer:     "load balancer",
+		resource.TypeNATGateway:       "NAT gateway",
+		resource.TypeVirtualNetwork:   "virtual network",
+		resource.TypeNetworkInterface: "network interface",
+		resource.TypeAvailabilitySet:  "availability set",
+		resource.TypeVirtualMachine:   "virtual machine",
+		resource.TypeDisk:             "disk",
+	}[t]
+	return n, ok
 }
 
-// kindOf returns the kind of a type. The SDK checks types, paths and API
-// versions; what Azure answered is read from the wire by capture.
-func kindOf(t resource.Type) (kind, bool) {
-	k, ok := kinds()[t]
-	return k, ok
+// step is one request about a resource. The SDK makes the path, the API
+// version and the checks; what Azure answers is read from the wire by capture.
+type step func(ctx context.Context, group, name string) error
+
+// once makes a step of a method of the SDK.
+func once[R, O any](method func(context.Context, string, string, *O) (R, error), options *O) step {
+	return func(ctx context.Context, group, name string) error {
+		_, err := method(ctx, group, name, options)
+		return err
+	}
 }
 
-func kinds() map[resource.Type]kind {
-	return map[resource.Type]kind{
-		resource.TypeSecurityGroup: {
-			noun: "network security group",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.securityGroups.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.securityGroups.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypePublicIP: {
-			noun: "public address",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.publicIPs.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.publicIPs.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeLoadBalancer: {
-			noun: "load balancer",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.loadBalancers.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.loadBalancers.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeNATGateway: {
-			noun: "NAT gateway",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.natGateways.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.natGateways.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeVirtualNetwork: {
-			noun: "virtual network",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.virtualNetworks.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.virtualNetworks.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeNetworkInterface: {
-			noun: "network interface",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.interfaces.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.interfaces.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeAvailabilitySet: {
-			noun: "availability set",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.sets.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.sets.Delete(ctx, group, name, nil)
-				return err
-			},
-		},
-		resource.TypeVirtualMachine: {
-			noun: "virtual machine",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.machines.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, force bool) error {
-				var o *armcompute.VirtualMachinesClientBeginDeleteOptions
-				if force {
-					o = &armcompute.VirtualMachinesClientBeginDeleteOptions{ForceDeletion: to.Ptr(true)}
-				}
-				_, err := s.machines.BeginDelete(ctx, group, name, o)
-				return err
-			},
-		},
-		resource.TypeDisk: {
-			noun: "disk",
-			get: func(ctx context.Context, s *clients, group, name string) error {
-				_, err := s.disks.Get(ctx, group, name, nil)
-				return err
-			},
-			drop: func(ctx context.Context, s *clients, group, name string, _ bool) error {
-				_, err := s.disks.BeginDelete(ctx, group, name, nil)
-				return err
-			},
-		},
+// reader returns the step that reads a resource of a type that has a noun.
+func (s *clients) reader(t resource.Type) step {
+	switch t {
+	case resource.TypeSecurityGroup:
+		return once(s.securityGroups.Get, nil)
+	case resource.TypePublicIP:
+		return once(s.publicIPs.Get, nil)
+	case resource.TypeLoadBalancer:
+		return once(s.loadBalancers.Get, nil)
+	case resource.TypeNATGateway:
+		return once(s.natGateways.Get, nil)
+	case resource.TypeVirtualNetwork:
+		return once(s.virtualNetworks.Get, nil)
+	case resource.TypeNetworkInterface:
+		return once(s.interfaces.Get, nil)
+	case resource.TypeAvailabilitySet:
+		return once(s.sets.Get, nil)
+	case resource.TypeVirtualMachine:
+		return once(s.machines.Get, nil)
+	case resource.TypeDisk:
+		return once(s.disks.Get, nil)
+	}
+	return unknownType(t)
+}
+
+// dropper returns the step that deletes a resource of a type that has a noun.
+func (s *clients) dropper(t resource.Type, force bool) step {
+	switch t {
+	case resource.TypeSecurityGroup:
+		return once(s.securityGroups.BeginDelete, nil)
+	case resource.TypePublicIP:
+		return once(s.publicIPs.BeginDelete, nil)
+	case resource.TypeLoadBalancer:
+		return once(s.loadBalancers.BeginDelete, nil)
+	case resource.TypeNATGateway:
+		return once(s.natGateways.BeginDelete, nil)
+	case resource.TypeVirtualNetwork:
+		return once(s.virtualNetworks.BeginDelete, nil)
+	case resource.TypeNetworkInterface:
+		return once(s.interfaces.BeginDelete, nil)
+	case resource.TypeAvailabilitySet:
+		return once(s.sets.Delete, nil)
+	case resource.TypeVirtualMachine:
+		if force {
+			return once(s.machines.BeginDelete, &armcompute.VirtualMachinesClientBeginDeleteOptions{ForceDeletion: to.Ptr(true)})
+		}
+		return once(s.machines.BeginDelete, nil)
+	case resource.TypeDisk:
+		return once(s.disks.BeginDelete, nil)
+	}
+	return unknownType(t)
+}
+
+func unknownType(t resource.Type) step {
+	return func(context.Context, string, string) error {
+		return lazuli.Errorf(lazuli.CodeInternal, "a resource of type %q cannot be handled", t)
 	}
 }
 
 // place is where an id lies.
 type place struct {
-	kind        kind
-	group, name string
-	resType     resource.Type
+	noun, group, name string
+	resType           resource.Type
 }
 
-func (p place) String() string { return fmt.Sprintf("%s %q", p.kind.noun, p.name) }
+func (p place) String() string { return fmt.Sprintf("%s %q", p.noun, p.name) }
 
 // locate parses an id, which must be of t's subscription, of a type that we know.
 func locate(t resource.Target, id string) (place, error) {
@@ -159,11 +123,11 @@ func locate(t resource.Target, id string) (place, error) {
 		return place{}, lazuli.Errorf(lazuli.CodeInternal, "the resource %q is not of the subscription %q", id, t.SubscriptionID)
 	}
 	typ := resource.TypeOf(id)
-	k, ok := kindOf(typ)
+	what, ok := noun(typ)
 	if !ok || !strings.EqualFold(rid.ResourceType.String(), string(typ)) { // a child's id is not its parent's
 		return place{}, lazuli.Errorf(lazuli.CodeInternal, "a resource of type %q cannot be handled: %s", rid.ResourceType, id)
 	}
-	return place{kind: k, group: rid.ResourceGroupName, name: rid.Name, resType: typ}, nil
+	return place{noun: what, group: rid.ResourceGroupName, name: rid.Name, resType: typ}, nil
 }
 
 // Put creates the resource, or makes it as s says. It returns as soon as Azure
@@ -235,7 +199,7 @@ func (c *Client) Get(ctx context.Context, t resource.Target, id string) (resourc
 	}
 	ctx = with(ctx, t, ClassRead)
 	resp, err := capture(ctx, func(ctx context.Context) error {
-		return at.kind.get(ctx, set, at.group, at.name)
+		return set.reader(at.resType)(ctx, at.group, at.name)
 	})
 	if absent(err) {
 		return resource.Result{State: resource.StateAbsent}, nil
@@ -285,7 +249,7 @@ func (c *Client) Delete(ctx context.Context, t resource.Target, id string, force
 		return resource.Result{}, explain(act, t.ClientSecret, err)
 	}
 	resp, err := capture(with(ctx, t, ClassDelete), func(ctx context.Context) error {
-		return at.kind.drop(ctx, set, at.group, at.name, force)
+		return set.dropper(at.resType, force)(ctx, at.group, at.name)
 	})
 	if absent(err) {
 		return resource.Result{State: resource.StateAbsent}, nil
