@@ -320,6 +320,35 @@ func TestServerSideApplyOwnsFields(t *testing.T) {
 	}
 }
 
+func TestApplyOfTheSameWritesNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)
+	random := uint64(0)
+	s := must[*kubeapi.Server](t)(kubeapi.New(kubeapi.Options{
+		Now: func() time.Time { return now }, Random: func() uint64 { random++; return random },
+	}))
+	apply := func(data string) string {
+		body := `{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: default}, stringData: {k: ` + data + `}}`
+		r := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPatch,
+			"/api/v1/namespaces/default/secrets/s?fieldManager=m", strings.NewReader(body)))
+		r.Header.Set("Content-Type", string(types.ApplyYAMLPatchType))
+		serve(s, r.WithContext(kubeapi.WithUser(t.Context(), kubeapi.User{Groups: []string{"system:masters"}})))
+		u, ok := s.Store().Get(kubeapi.Secrets, "default", "s")
+		if !ok {
+			t.Fatal("nothing was applied")
+		}
+		return u.GetResourceVersion()
+	}
+	first := apply("a")
+	now = now.Add(time.Hour)
+	if again := apply("a"); again != first {
+		t.Errorf("an hour later the same apply made revision %s of %s", again, first)
+	}
+	if other := apply("b"); other == first {
+		t.Error("another value made no revision")
+	}
+}
+
 func TestCustomResourceNeedsRevision(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

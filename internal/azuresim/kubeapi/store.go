@@ -38,11 +38,10 @@ type Store struct {
 	pending  []Change
 	onChange []func(Change)
 	managers *managers
-	nextIP   uint32
 	services servicePool
 }
 
-// newStore makes an empty state with the four namespaces that every cluster has.
+// newStore makes an empty state.
 func newStore(now func() time.Time, random func() uint64, pool servicePool) *Store {
 	s := &Store{
 		now:      now,

@@ -110,7 +110,7 @@ func (s *Store) update(r *resource, old, u *unstructured.Unstructured, o *writeO
 		return nil, err
 	}
 	u.SetResourceVersion(old.GetResourceVersion())
-	if equality.Semantic.DeepEqual(old.Object, u.Object) {
+	if sameButTimes(old, u) {
 		return old, nil
 	}
 	if o.dryRun {
@@ -121,6 +121,23 @@ func (s *Store) update(r *resource, old, u *unstructured.Unstructured, o *writeO
 	}
 	u = s.commit(Modified, r, u, old)
 	return s.afterWrite(r, u), nil
+}
+
+// sameButTimes says whether nothing has changed but the times of managedFields, which alone are no reason to write.
+func sameButTimes(old, u *unstructured.Unstructured) bool {
+	strip := func(in *unstructured.Unstructured) *unstructured.Unstructured {
+		entries := in.GetManagedFields()
+		if len(entries) == 0 {
+			return in
+		}
+		out := in.DeepCopy()
+		for i := range entries {
+			entries[i].Time = nil
+		}
+		out.SetManagedFields(entries)
+		return out
+	}
+	return equality.Semantic.DeepEqual(strip(old).Object, strip(u).Object)
 }
 
 // checkIdentity refuses an update of another object or of an older state.

@@ -117,6 +117,9 @@ func TestControlPlanesJoinOneAtATime(t *testing.T) {
 	if !l.advance(5*time.Minute, func() bool { return joined("cp-1") && joined("cp-2") }) {
 		t.Fatalf("control planes do not join:\n%s\n%s", l.console[l.id("cp-1")], l.console[l.id("cp-2")])
 	}
+	if waited := l.console[l.id("cp-1")] + l.console[l.id("cp-2")]; !strings.Contains(waited, "too many learner members") {
+		t.Error("both were etcd learners at the same time")
+	}
 	l.machines.Stop(l.id("cp-0"))
 	l.machines.Forget(l.id("cp-0"))
 	if l.ready("cp-1", "cp-2") == "" {
