@@ -78,8 +78,16 @@ type ClusterStatus struct {
 	SeenAt      time.Time    `json:"seenAt,omitzero"`     // last answer of the API server
 	EmptySince  time.Time    `json:"emptySince,omitzero"` // first list in a row that had nothing of a cluster being deleted
 	DeletedAt   time.Time    `json:"deletedAt,omitzero"`
+	Exhausted   []Exhausted  `json:"exhausted,omitempty"`
 	Conditions  []Condition  `json:"conditions,omitempty"`
 	Packs       []PackStatus `json:"packs,omitempty"`
+}
+
+// Exhausted remembers that Azure had no room for a size in a zone.
+type Exhausted struct {
+	Size  string    `json:"size"`
+	Zone  string    `json:"zone"` // "" outside zones
+	Until time.Time `json:"until"`
 }
 
 // Condition is one aspect of a cluster, with Palette's type names.

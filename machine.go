@@ -41,8 +41,13 @@ type Machine struct {
 	PrivateIP             string       `json:"privateIp,omitempty"`
 	KubeVersion           string       `json:"kubeVersion,omitempty"`
 	Message               string       `json:"message,omitempty"`
-	SeenAt                time.Time    `json:"seenAt,omitzero"` // last time its Node was seen
-	StateSince            time.Time    `json:"stateSince,omitzero"`
+	// RetiredAt is when another machine took this one's place; it is removed.
+	RetiredAt time.Time `json:"retiredAt,omitzero"`
+	// Late machines came after the cluster's first keys: their token is made in
+	// the running cluster.
+	Late       bool      `json:"late,omitempty"`
+	SeenAt     time.Time `json:"seenAt,omitzero"` // last time its Node was seen
+	StateSince time.Time `json:"stateSince,omitzero"`
 }
 
 // Kind implements Object.

@@ -36,6 +36,7 @@ type Workload interface {
 	LabelNode(ctx context.Context, a workload.Access, name string, labels map[string]string, taints []workload.Taint, annotations map[string]string) error
 	Apply(ctx context.Context, a workload.Access, set workload.Set) (workload.Result, error)
 	Status(ctx context.Context, a workload.Access, set workload.Set) (ready bool, waiting []string, err error)
+	EnsureTokens(ctx context.Context, a workload.Access, tokens []workload.BootstrapToken) error
 	DeleteToken(ctx context.Context, a workload.Access, id string) error
 	DeleteLoadBalancerServices(ctx context.Context, a workload.Access) (remaining int, err error)
 	Forget(uid string)

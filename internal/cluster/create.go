@@ -62,6 +62,7 @@ func (s *step) create() error {
 			return err
 		}
 	}
+	s.sweep()
 	s.watch(g)
 	s.status(g)
 	return nil
@@ -69,7 +70,10 @@ func (s *step) create() error {
 
 // ensureNode makes the record of a node, so that users see what is to come.
 func (s *step) ensureNode(n graph.Node[task]) error {
-	if _, ok := s.Nodes[n.Name]; ok {
+	if rec, ok := s.Nodes[n.Name]; ok {
+		if !slices.Equal(rec.Deps, n.Deps) {
+			s.change(n.Name).Deps = n.Deps // another machine took one's place
+		}
 		return nil
 	}
 	uid, err := lazuli.NewUID(s.now, s.random)
@@ -141,6 +145,11 @@ func (s *step) advance(n graph.Node[task]) error {
 		if s.ready(n.Name) {
 			s.start(n.Name)
 			s.want(s.kubeconfig())
+		}
+	case strings.HasPrefix(n.Name, prefixToken):
+		if s.ready(n.Name) {
+			s.start(n.Name)
+			s.want(Intent{Act: ActMakeToken, Node: n.Name, Joiners: []string{strings.TrimPrefix(n.Name, prefixToken)}})
 		}
 	case n.Name == nodeAPIServer:
 		s.advanceAPIServer()

@@ -72,7 +72,7 @@ func (s *step) abandon() {
 		n.State, n.Message, n.Remedy, n.Code = lazuli.NodeGone, "", "", ""
 		n.StartedAt, n.EndedAt = s.now, s.now
 	}
-	for _, m := range s.machines() {
+	for _, m := range s.Machines {
 		if m.State != lazuli.MachineDeleting && m.State != lazuli.MachineDeleted {
 			m.State, m.StateSince, m.Ready, m.Message = lazuli.MachineDeleting, s.now, false, ""
 			s.dirtyMachines[m.Name] = true
@@ -205,8 +205,8 @@ func (s *step) count(name string, there bool) {
 func (s *step) vanished(name string) {
 	n := s.change(name)
 	n.State, n.EndedAt, n.Operation = lazuli.NodeGone, s.now, nil
-	if n.StartedAt.Before(s.Cluster.Delete.At) {
-		n.StartedAt = s.Cluster.Delete.At // it went along with what held it
+	if since := s.unwantedSince(name); n.StartedAt.Before(since) {
+		n.StartedAt = since // it went along with what held it
 	}
 	n.Message, n.Remedy, n.Code, n.NextTry = "", "", "", time.Time{}
 	if vm, ok := strings.CutPrefix(name, prefixVM); ok {
@@ -215,6 +215,17 @@ func (s *step) vanished(name string) {
 			s.dirtyMachines[vm] = true
 		}
 	}
+}
+
+// unwantedSince is when a node's resource became one to be removed.
+func (s *step) unwantedSince(name string) time.Time {
+	if d := s.Cluster.Delete; d != nil {
+		return d.At
+	}
+	if _, machine, ok := strings.Cut(name, "/"); ok && s.Machines[machine] != nil {
+		return s.Machines[machine].RetiredAt
+	}
+	return time.Time{}
 }
 
 // adopt makes records of resources that carry our tag and have none: what the
@@ -311,7 +322,7 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 	}
 	rec := s.change(n.Name)
 	rec.State, rec.EndedAt, rec.Operation = lazuli.NodeDeleting, time.Time{}, nil
-	if rec.StartedAt.Before(s.Cluster.Delete.At) {
+	if rec.StartedAt.Before(s.unwantedSince(n.Name)) {
 		rec.StartedAt = s.now
 	}
 	s.want(Intent{Act: ActDelete, Node: n.Name, AzureID: n.AzureID, Force: true})
@@ -401,7 +412,7 @@ func (s *step) finish() {
 	st := &s.Cluster.Status
 	st.State, st.DeletedAt, st.Healthy, st.Message = lazuli.StateDeleted, s.now, false, ""
 	s.dirtyCluster = true
-	for _, m := range s.machines() {
+	for _, m := range s.Machines {
 		if m.State != lazuli.MachineDeleted {
 			m.State, m.StateSince = lazuli.MachineDeleted, s.now
 			s.dirtyMachines[m.Name] = true

@@ -35,6 +35,8 @@ const (
 	prefixVM          = "vm/"
 	prefixJoin        = "node/"
 	prefixRelease     = "apply/"
+	prefixToken       = "token/"
+	nodeAvailability  = "avset/control-plane"
 	subjectNodes      = "nodes"    // of ActNodes: all nodes of the cluster at once
 	subjectInventory  = "azure"    // of ActList
 	subjectServices   = "services" // of ActDeleteServices
@@ -52,6 +54,7 @@ const (
 	etcdDiskType      = "Premium_LRS"
 	etcdLUN           = 0
 	fieldManager      = "lazuli"
+	faultDomains      = 2 // what every region has
 	archArm64         = "Arm64"
 	generation1       = "V1"
 	tokenLife         = time.Hour
@@ -90,6 +93,9 @@ func (w *World) design() (*desired, error) {
 	// Where names resolve only inside Azure's cloud, the address stands in the kubeconfig.
 	b.local(nodeKubeconfig, "Kubeconfig", nodeKeys, nodeAPIAddress)
 	apiDeps := []string{nodeKubeconfig, nodeLoadBalancer}
+	if w.faultDomains() {
+		b.resource(nodeAvailability, "Availability set of the control plane", b.availabilitySet)
+	}
 	for _, m := range w.machines() {
 		b.machine(m)
 		if m.Init {
@@ -133,6 +139,13 @@ func (b *builder) machine(m *lazuli.Machine) {
 	vmDeps := []string{prefixNIC + m.Name, nodeKeys, nodeAPIAddress} // the address settles the endpoint's name
 	if m.ControlPlane {
 		nicDeps = append(nicDeps, nodeLoadBalancer)
+		if b.faultDomains() {
+			vmDeps = append(vmDeps, nodeAvailability)
+		}
+	}
+	if m.Late {
+		b.local(prefixToken+m.Name, "Bootstrap token of "+m.Name, nodeAPIServer)
+		vmDeps = append(vmDeps, prefixToken+m.Name)
 	}
 	b.nodes = append(b.nodes,
 		graph.Node[task]{
@@ -143,6 +156,25 @@ func (b *builder) machine(m *lazuli.Machine) {
 			Name: prefixVM + m.Name, Title: "Virtual machine " + m.Name, Deps: vmDeps,
 			Payload: task{azureID: m.VMID, machine: m, spec: func() resource.Spec { return b.vm(m) }},
 		})
+}
+
+// faultDomains reports whether the control plane is spread over fault domains:
+// it is where the location has no zones to spread it over.
+func (w *World) faultDomains() bool {
+	planes := 0
+	for _, m := range w.machines() {
+		if m.ControlPlane {
+			planes++
+			if m.Zone != "" {
+				return false
+			}
+		}
+	}
+	return planes > 1
+}
+
+func (b *builder) availabilitySet() resource.Spec {
+	return resource.AvailabilitySet{Common: b.common(resource.TypeAvailabilitySet, "control-plane"), FaultDomains: faultDomains}
 }
 
 // releases adds a node per release in the order of their stages, and returns
@@ -328,6 +360,9 @@ func (b *builder) vm(m *lazuli.Machine) resource.Spec {
 		OSDisk:       resource.Disk{Name: m.Name + "-os", SizeGB: p.DiskSizeGB, Type: p.DiskType, Caching: "ReadWrite"},
 		AdminUser:    b.Settings.SSHUser,
 		SSHKey:       b.Spec.SSHKey,
+	}
+	if m.ControlPlane && b.faultDomains() {
+		vm.AvailabilitySetID = b.id(resource.TypeAvailabilitySet, "control-plane")
 	}
 	if m.EtcdDisk {
 		vm.DataDisks = []resource.Disk{{

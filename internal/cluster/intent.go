@@ -15,6 +15,7 @@ type Act string
 const (
 	ActSizes          Act = "sizes"          // look up the sizes sold in the location
 	ActMakeKeys       Act = "makeKeys"       // make PKI and tokens, and seal them
+	ActMakeToken      Act = "makeToken"      // make a bootstrap token for a late machine in the running cluster
 	ActMakeKubeconfig Act = "makeKubeconfig" // make the administrator's kubeconfig
 	ActPut            Act = "put"            // write an Azure resource
 	ActGet            Act = "get"            // read an Azure resource by its id

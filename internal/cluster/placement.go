@@ -16,6 +16,7 @@ import (
 const (
 	suffixAlphabet = "bcdfghjklmnpqrstvwxz2456789" // no vowels, no look-alikes
 	factZones      = "zones"                       // of the location, comma-separated, on nodePlacement
+	factSold       = "zones of "                   // and a size's name in lower case: the zones that sell it
 )
 
 // name gives the cluster its names in Azure, before anything else.
@@ -95,64 +96,141 @@ func (s *step) place() error {
 		all = append(all, z)
 	}
 	slices.Sort(all)
-	placed := map[string]*lazuli.Machine{}
-	for _, p := range s.Spec.Pools {
-		size, ok := s.sizes[strings.ToLower(p.InstanceType)]
-		if !ok || size.Restricted != "" {
-			why := "it is not sold there"
-			if ok {
-				why = size.Restricted
-			}
-			return &lazuli.Error{
-				Code:    lazuli.CodeAzureCapacity,
-				Message: fmt.Sprintf("pool %s: size %s cannot be had in %s: %s", p.Name, p.InstanceType, s.Spec.Location, why),
-				Remedy:  "Choose another size or region, or ask Azure for access to the size.",
-			}
-		}
-		over, err := s.zonesFor(p, size)
+	// All or nothing: a pool that cannot be placed leaves no machine of another.
+	pools := s.pools()
+	zonesOf := make([][]string, len(pools))
+	for i, p := range pools {
+		size, err := s.sizeOf(p)
 		if err != nil {
 			return err
 		}
-		for i := range p.Size {
-			m, err := s.newMachine(p, size, i, over)
+		if zonesOf[i], err = s.zonesFor(p, size); err != nil {
+			return err
+		}
+	}
+	for i, p := range pools {
+		size := s.sizes[strings.ToLower(p.InstanceType)]
+		for k := range p.Size {
+			m, err := s.newMachine(p, size, s.leastUsed(p.Name, zonesOf[i]))
 			if err != nil {
 				return err
 			}
-			placed[m.Name] = m
+			m.Init = p.ControlPlane && k == 0
+			s.Machines[m.Name] = m
+			s.dirtyMachines[m.Name] = true
 		}
+		s.findings(p, size, zonesOf[i])
 	}
-	for name, m := range placed {
-		s.Machines[name] = m
-		s.dirtyMachines[name] = true
+	facts := map[string]string{factZones: strings.Join(all, ",")}
+	for _, p := range s.Spec.Pools {
+		size := s.sizes[strings.ToLower(p.InstanceType)]
+		facts[factSold+strings.ToLower(p.InstanceType)] = strings.Join(size.Zones, ",")
 	}
-	s.change(nodePlacement).Facts = map[string]string{factZones: strings.Join(all, ",")}
+	s.change(nodePlacement).Facts = facts
 	return nil
 }
 
-// zonesFor returns the zones that a pool's machines go to in turn; none where
-// the location has none.
-func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
-	if len(p.Zones) == 0 {
-		return size.Zones, nil
-	}
-	var both []string
-	for _, z := range p.Zones {
-		if slices.Contains(size.Zones, z) && !slices.Contains(both, z) {
-			both = append(both, z)
+// pools are the pools in the order in which they are placed: the control plane
+// first, then by name, whatever the order of the request.
+func (w *World) pools() []lazuli.Pool {
+	out := slices.Clone(w.Spec.Pools)
+	slices.SortStableFunc(out, func(a, b lazuli.Pool) int {
+		if a.ControlPlane != b.ControlPlane {
+			if a.ControlPlane {
+				return -1
+			}
+			return 1
 		}
-	}
-	if len(both) == 0 {
-		return nil, &lazuli.Error{
-			Code: lazuli.CodeAzureCapacity,
-			Message: fmt.Sprintf("pool %s: size %s is sold in none of the zones %s of %s",
-				p.Name, p.InstanceType, strings.Join(p.Zones, ", "), s.Spec.Location),
-			Remedy: "Choose other zones, another size, or no zones at all.",
-		}
-	}
-	return both, nil
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out
 }
 
-func (s *step) newMachine(p lazuli.Pool, size resource.Size, i int, zones []string) (*lazuli.Machine, error) {
+func (s *step) sizeOf(p lazuli.Pool) (resource.Size, error) {
+	size, ok := s.sizes[strings.ToLower(p.InstanceType)]
+	if ok && size.Restricted == "" {
+		return size, nil
+	}
+	why := "it is not sold there"
+	if ok {
+		why = size.Restricted
+	}
+	return size, &lazuli.Error{
+		Code:    lazuli.CodeAzureCapacity,
+		Message: fmt.Sprintf("pool %s: size %s cannot be had in %s: %s", p.Name, p.InstanceType, s.Spec.Location, why),
+		Remedy:  "Choose another size or region, or ask Azure for access to the size.",
+	}
+}
+
+// zonesFor returns the zones that a pool's machines are spread over: those that
+// sell the size and that the user allows; none where the location has none.
+// Zones that had no room a moment ago are left out as long as others remain.
+func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
+	allowed := size.Zones
+	if len(p.Zones) > 0 {
+		allowed = nil
+		for _, z := range size.Zones {
+			if slices.Contains(p.Zones, z) {
+				allowed = append(allowed, z)
+			}
+		}
+		if len(allowed) == 0 {
+			return nil, &lazuli.Error{
+				Code: lazuli.CodeAzureCapacity,
+				Message: fmt.Sprintf("pool %s: size %s is sold in none of the zones %s of %s",
+					p.Name, p.InstanceType, strings.Join(p.Zones, ", "), s.Spec.Location),
+				Remedy: "Choose other zones, another size, or no zones at all.",
+			}
+		}
+	}
+	roomy := slices.DeleteFunc(slices.Clone(allowed), func(z string) bool { return s.exhausted(size.Name, z) })
+	if len(roomy) == 0 {
+		return allowed, nil
+	}
+	return roomy, nil
+}
+
+// leastUsed is the zone with the fewest machines of the pool, then of the
+// cluster, then the first; "" where there are no zones.
+func (s *step) leastUsed(pool string, zones []string) string {
+	best, bestCount := "", [2]int{}
+	for _, z := range zones {
+		var count [2]int
+		for _, m := range s.machines() {
+			if m.Zone != z {
+				continue
+			}
+			count[1]++
+			if m.Pool == pool {
+				count[0]++
+			}
+		}
+		if best == "" || count[0] < bestCount[0] || count[0] == bestCount[0] && count[1] < bestCount[1] {
+			best, bestCount = z, count
+		}
+	}
+	return best
+}
+
+// findings tells what about a pool's placement is less than one would wish, and
+// still better than a refusal.
+func (s *step) findings(p lazuli.Pool, size resource.Size, zones []string) {
+	if !p.ControlPlane {
+		return
+	}
+	switch {
+	case len(zones) == 0 && p.Size > 1:
+		s.say(lazuli.SeverityWarning, "NoZones", "%s has no availability zones: the control plane is spread over fault domains only", s.Spec.Location)
+	case len(zones) < p.Size && p.Size > 1 && len(zones) < 3: //nolint:mnd // no region has more
+		s.say(lazuli.SeverityWarning, "FewZones", "%s is sold in %d zones of %s only: losing one zone can cost etcd its majority",
+			size.Name, len(zones), s.Spec.Location)
+	}
+	if !size.PremiumIO {
+		s.say(lazuli.SeverityWarning, "SlowEtcd", "%s takes no premium disks: etcd shares the operating system's disk", size.Name)
+	}
+}
+
+func (s *step) newMachine(p lazuli.Pool, size resource.Size, zone string) (*lazuli.Machine, error) {
 	suffix := make([]byte, lazuli.SuffixLength)
 	if _, err := io.ReadFull(s.random, suffix); err != nil {
 		return nil, fmt.Errorf("draw a machine's name: %w", err)
@@ -170,11 +248,11 @@ func (s *step) newMachine(p lazuli.Pool, size resource.Size, i int, zones []stri
 		ClusterUID:   s.Cluster.UID,
 		Pool:         p.Name,
 		ControlPlane: p.ControlPlane,
-		Init:         p.ControlPlane && i == 0,
 		InstanceType: size.Name,
 		VMID:         resource.ID(s.Spec.SubscriptionID, s.Spec.ResourceGroup, resource.TypeVirtualMachine, name),
 		NICID:        resource.ID(s.Spec.SubscriptionID, s.Spec.ResourceGroup, resource.TypeNetworkInterface, name+"-nic"),
 		Arch:         size.Arch,
+		Zone:         zone,
 		State:        lazuli.MachinePending,
 		StateSince:   s.now,
 		// A disk of its own keeps etcd's writes apart from the pods'; it wants
@@ -185,9 +263,6 @@ func (s *step) newMachine(p lazuli.Pool, size resource.Size, i int, zones []stri
 	}
 	if slices.Contains(size.Generations, "V2") || len(size.Generations) == 0 {
 		m.Generation = "V2"
-	}
-	if len(zones) > 0 {
-		m.Zone = zones[i%len(zones)]
 	}
 	return m, nil
 }

@@ -182,6 +182,8 @@ func (r *Session) effect(ctx context.Context, in Intent, v view, a *Answer) {
 		a.Text, a.Err = az.BootLog(ctx, target, in.AzureID, bootLogLines)
 	case ActMakeKeys:
 		a.Secrets, a.Err = r.makeKeys(ctx, in, v)
+	case ActMakeToken:
+		a.Secrets, a.Err = r.makeToken(ctx, in, v)
 	case ActMakeKubeconfig:
 		a.Secrets, a.Err = r.makeKubeconfig(ctx, in, v)
 	case ActPurge:
@@ -238,6 +240,30 @@ func (r *Session) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, er
 		}
 	}
 	return s, r.storeSecrets(ctx, s, v)
+}
+
+// makeToken makes the token of a late machine, on disk before the cluster knows
+// it, and registers it there.
+func (r *Session) makeToken(ctx context.Context, in Intent, v view) (*Secrets, error) {
+	s, err := r.storedSecrets(ctx, v)
+	if err != nil || s == nil {
+		return s, err
+	}
+	var tokens []workload.BootstrapToken
+	for _, name := range in.Joiners {
+		if s.Tokens[name] == "" {
+			if s.Tokens[name], err = bootstrap.NewToken(r.cfg.Random); err != nil {
+				return nil, fmt.Errorf("make a bootstrap token: %w", err)
+			}
+			if err := r.storeSecrets(ctx, s, v); err != nil {
+				return nil, err
+			}
+		}
+		t := s.Tokens[name]
+		tokens = append(tokens, workload.BootstrapToken{ID: t.ID(), Secret: t.Secret(), Expires: time.Now().Add(tokenLife), Machine: name})
+	}
+	access := workload.Access{UID: v.uid, Kubeconfig: v.kubeconfig}
+	return s, r.cfg.Workload.EnsureTokens(ctx, access, tokens) //nolint:wrapcheck // names the act
 }
 
 func (r *Session) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, error) {

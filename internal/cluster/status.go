@@ -90,7 +90,7 @@ func (s *step) summarise(a aspect) lazuli.Condition {
 	total, done := 0, 0
 	for _, name := range s.nodeNames() {
 		n := s.Nodes[name]
-		if !a.covers(s, n) {
+		if !a.covers(s, n) || s.ofRetired(name) {
 			continue
 		}
 		total++

@@ -40,8 +40,9 @@ func Step(w *World, answers []Answer, inFlight map[string]bool, now time.Time, r
 	for _, a := range answers {
 		s.take(a)
 	}
-	var err error
+	err := s.failed
 	switch {
+	case err != nil:
 	case w.Cluster.Status.State == lazuli.StateDeleted:
 		s.deleted()
 	case w.Cluster.Delete != nil:
@@ -64,6 +65,7 @@ type step struct {
 	intents  []Intent
 	wake     time.Time
 	over     bool // nothing will ever be due again
+	failed   error
 }
 
 func (s *step) plan() Plan {
@@ -140,6 +142,15 @@ func (s *step) done(name string) {
 // fault records that an attempt at a node did not work out, and when to try
 // again. The first time that a node fails for a reason, an event says so.
 func (s *step) fault(name string, err error) {
+	if strings.HasPrefix(name, prefixVM) && s.Cluster.Delete == nil {
+		replaced, fail := s.replaceFailed(name, err)
+		if fail != nil {
+			s.failed = fail
+		}
+		if replaced {
+			return
+		}
+	}
 	n := s.change(name)
 	code := lazuli.CodeOf(err)
 	if n.Code != code {
@@ -197,7 +208,7 @@ func (s *step) take(a Answer) {
 	switch a.Intent.Act {
 	case ActSizes:
 		s.takeSizes(a)
-	case ActMakeKeys, ActMakeKubeconfig:
+	case ActMakeKeys, ActMakeKubeconfig, ActMakeToken:
 		if a.Err != nil {
 			s.fault(a.Intent.Node, a.Err)
 			return
@@ -243,7 +254,7 @@ func (s *step) takeResource(a Answer) {
 	if !ok || n.State == lazuli.NodeGone {
 		return
 	}
-	if s.Cluster.Delete != nil {
+	if s.Cluster.Delete != nil || s.ofRetired(name) {
 		s.takeLate(a)
 		return
 	}

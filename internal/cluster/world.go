@@ -95,10 +95,14 @@ func (w *World) Changes() (nodes, machines []string) {
 	return slices.Sorted(maps.Keys(w.dirtyNodes)), slices.Sorted(maps.Keys(w.dirtyMachines))
 }
 
+// machines are the machines that shall be: control planes first, the one that
+// makes the cluster at their head, then by name.
 func (w *World) machines() []*lazuli.Machine {
 	out := make([]*lazuli.Machine, 0, len(w.Machines))
 	for _, m := range w.Machines {
-		out = append(out, m)
+		if m.RetiredAt.IsZero() {
+			out = append(out, m)
+		}
 	}
 	slices.SortFunc(out, func(a, b *lazuli.Machine) int {
 		if a.ControlPlane != b.ControlPlane {

@@ -9,6 +9,7 @@ package lab
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,6 +32,9 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
+// Location is where the lab's clusters are.
+const Location = "westeurope"
+
 const (
 	tenant       = "11111111-1111-4111-8111-111111111111"
 	subscription = "22222222-2222-4222-8222-222222222222"
@@ -38,7 +42,6 @@ const (
 	object       = "44444444-4444-4444-8444-444444444444"
 	secret       = "canary-of-the-lab"
 	group        = "rg-lab"
-	location     = "westeurope"
 	project      = "000000000000000000000001"
 )
 
@@ -74,7 +77,7 @@ func New(t testing.TB, seed uint64) *Lab {
 		Subscriptions:   []azuresim.Subscription{{ID: subscription, TenantID: tenant, DisplayName: "lab"}},
 		Principals:      []azuresim.Principal{{TenantID: tenant, ClientID: principal, ObjectID: object, Name: "hub", Secret: secret}},
 		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + subscription}},
-		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: location}},
+		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: Location}},
 	}))
 	l.Store, err = sqlite.Open(t.Context(), sqlite.Options{Path: ":memory:"})
 	check(t, err)
@@ -151,7 +154,7 @@ func (l *Lab) Create(name string, controlPlanes, workers int) string {
 			 "poolConfig":{"name":"workers","size":%d,"isControlPlane":false,"labels":["worker"]}},
 			{"cloudConfig":{"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
 			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}]}`,
-			account.UID, location, group, subscription, sshKey, workers, controlPlanes),
+			account.UID, Location, group, subscription, sshKey, workers, controlPlanes),
 	}
 	check(l.t, l.Store.Update(ctx, func(tx store.Tx) error {
 		if err := tx.Create(ctx, account); err != nil {
@@ -255,6 +258,31 @@ func (l *Lab) Calls() (all, writes, deletes int) {
 		}
 	}
 	return all, writes, deletes
+}
+
+// Machines lists the machines of a cluster, those that were replaced included.
+func (l *Lab) Machines(uid string) []lazuli.Machine {
+	l.t.Helper()
+	page, err := l.Store.Query(l.t.Context(), store.Query{
+		Kind: lazuli.KindMachine, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: uid}}, Sort: store.FieldName,
+	})
+	check(l.t, err)
+	out := make([]lazuli.Machine, len(page.Rows))
+	for i, row := range page.Rows {
+		check(l.t, json.Unmarshal(row.Data, &out[i]))
+	}
+	return out
+}
+
+// OfType lists the resources in Azure whose type ends so.
+func (l *Lab) OfType(suffix string) []string {
+	var out []string
+	for _, r := range l.Sim.Resources() {
+		if strings.HasSuffix(strings.ToLower(r.Type), strings.ToLower("/"+suffix)) {
+			out = append(out, resource.NameOf(r.ID))
+		}
+	}
+	return out
 }
 
 // Left lists what the simulator holds beside the resource group.

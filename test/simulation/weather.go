@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Fault is a kind of weather.
+type Fault string
+
+// The faults that a call can meet.
+const (
+	FaultRefused   Fault = "refused"    // no connection: nothing happened
+	FaultLost      Fault = "lost"       // the request took effect, the answer was lost
+	FaultTimeout   Fault = "timeout"    // the same, and the client waits for its own time-out
+	FaultThrottle  Fault = "throttled"  // 429 with Retry-After, ARM's body
+	FaultThrottle2 Fault = "throttled2" // 429 with Retry-After, Compute's body, or none at all
+	FaultBroken    Fault = "5xx"        // 500, 502, 503 (with Retry-After), 504; nothing happened
+	FaultHalf      Fault = "5xx-after"  // 500 though the request took effect
+	FaultSlow      Fault = "slow"       // the answer takes up to 50 s
+	FaultStuck     Fault = "stuck"      // an operation stays InProgress for minutes after its end
+	FaultExpired   Fault = "expired"    // 401, the token has expired
+	FaultStaleGet  Fault = "stale-get"  // 404 after 201
+	FaultStaleList Fault = "stale-list" // a list as it was up to 60 s ago
+	FaultLabel     Fault = "label"      // the DNS label is taken
+	FaultQuota     Fault = "quota"      // cores run out until the weather clears
+	FaultAPIServer Fault = "api-server" // the deployed cluster's API does not answer, or not in time
+	FaultKill      Fault = "kill"       // the process dies
+	FaultZombie    Fault = "zombie"     // a process that lost its lease writes late
+	FaultTouch     Fault = "touch"      // a user deletes in the middle of a run
+)
+
+// Weather is what a seed has in store: how likely each fault is per call, and
+// until when.
+type Weather struct {
+	Chance  map[Fault]float64
+	Clears  time.Duration // since the start: afterwards no call fails
+	Kills   int           // at most
+	Quota   bool
+	Met     map[Fault]int
+	bursts  map[Fault]time.Time // a burst of a fault lasts until then
+	random  *rand.Rand
+	started time.Time
+}
+
+// perCall are the faults that are drawn for each call, in the order of the
+// draw.
+func perCall() []Fault {
+	return []Fault{
+		FaultRefused, FaultLost, FaultTimeout, FaultThrottle, FaultThrottle2, FaultBroken, FaultHalf, FaultSlow,
+		FaultStuck, FaultExpired, FaultStaleGet, FaultStaleList, FaultLabel, FaultAPIServer, FaultKill,
+	}
+}
+
+const (
+	calmPart    = 0.45 // of the faults that a seed leaves out
+	worstChance = 0.2
+	burstPart   = 0.25 // of hits that start a burst of the same
+	burstWorst  = 90 * time.Second
+	mostKills   = 4
+)
+
+func newWeather(r *rand.Rand, started time.Time) *Weather {
+	w := &Weather{
+		Chance: map[Fault]float64{}, Met: map[Fault]int{}, bursts: map[Fault]time.Time{},
+		random: r, started: started,
+	}
+	w.Clears = time.Duration(2+r.IntN(40)) * time.Minute
+	for _, f := range perCall() {
+		p := r.Float64()
+		if r.Float64() >= calmPart {
+			w.Chance[f] = p * p * worstChance
+		}
+	}
+	if w.Chance[FaultKill] > 0 {
+		w.Kills = 1 + r.IntN(mostKills)
+	}
+	w.Quota = r.IntN(8) == 0
+	return w
+}
+
+// calm is weather without faults.
+func calm(started time.Time) *Weather {
+	return &Weather{Chance: map[Fault]float64{}, Met: map[Fault]int{}, bursts: map[Fault]time.Time{}, started: started}
+}
+
+// hits draws whether a call meets a fault.
+func (w *Weather) hits(f Fault) bool {
+	p := w.Chance[f]
+	if p == 0 || w.random == nil || time.Since(w.started) > w.Clears {
+		return false
+	}
+	if w.bursts[f].After(time.Now()) {
+		const inBurst = 0.8
+		return w.random.Float64() < inBurst
+	}
+	if w.random.Float64() >= p {
+		return false
+	}
+	if w.random.Float64() < burstPart {
+		w.bursts[f] = time.Now().Add(time.Duration(w.random.Int64N(int64(burstWorst))))
+	}
+	return true
+}
+
+func (w *Weather) met(f Fault) { w.Met[f]++ }
+
+// total counts the faults met.
+func (w *Weather) total() int {
+	n := 0
+	for _, m := range w.Met {
+		n += m
+	}
+	return n
+}
