@@ -132,11 +132,14 @@ func loadSSHKey(d *manifest.Document, dir string) error {
 	if d.Cluster == nil || d.Cluster.SSHKeyFile == "" {
 		return nil
 	}
-	name := d.Cluster.SSHKeyFile
+	name, where := d.Cluster.SSHKeyFile, d.Locate("spec.sshKeyFile")
+	if d.Source == "" {
+		where = "--ssh-key-file"
+	}
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return fmt.Errorf("%s: %w", d.Locate("spec.sshKeyFile"), err)
+			return fmt.Errorf("%s: %w", where, err)
 		}
 		name = filepath.Join(home, rest)
 	}
@@ -145,10 +148,10 @@ func loadSSHKey(d *manifest.Document, dir string) error {
 	}
 	key, err := os.ReadFile(name) //nolint:gosec // the user names the file
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.Locate("spec.sshKeyFile"), err)
+		return fmt.Errorf("%s: %w", where, err)
 	}
 	if strings.Contains(string(key), "PRIVATE KEY") {
-		return fmt.Errorf("%s: holds a private key; give the public one", d.Locate("spec.sshKeyFile"))
+		return fmt.Errorf("%s: holds a private key; give the public one", where)
 	}
 	d.Cluster.SSHKey = strings.TrimSpace(string(key))
 	return nil
@@ -179,11 +182,15 @@ func (a *app) applyDocuments(ctx context.Context, c *client.Client, docs []manif
 // located names what the user wrote instead of the fields on the wire.
 func located(d manifest.Document, err error) error {
 	e, ok := errors.AsType[*lazuli.Error](err)
-	if !ok || d.Source == "" {
+	if !ok {
 		return err
 	}
 	refused, told := errors.AsType[*client.Refused](err)
-	if !told || len(e.Fields) == 0 {
+	switch {
+	case told && len(e.Fields) > 0:
+	case d.Source == "":
+		return err
+	default:
 		return fmt.Errorf("%s:%d: %w", d.Source, d.Line, err)
 	}
 	out := *e

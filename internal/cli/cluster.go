@@ -85,7 +85,7 @@ func (a *app) clusterCreate() *cobra.Command {
 			}
 			uid, err := c.CreateCluster(ctx, doc.ClusterRequest(refs))
 			if err != nil {
-				return err
+				return located(doc, err)
 			}
 			if err := a.printf("cluster %s created: %s\n", args[0], uid); err != nil || !wait.wait {
 				return err

@@ -51,6 +51,9 @@ every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept u
 			if o.once && o.serveOnly {
 				return usagef("--once and --serve-only exclude each other")
 			}
+			if err := forgetOld(o.envFile); err != nil {
+				return err
+			}
 			o.fixed = cmd.Flags().Changed("listen")
 			return a.demo(cmd.Context(), o)
 		},

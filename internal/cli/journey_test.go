@@ -197,6 +197,14 @@ func TestJourney(t *testing.T) {
 	s.do(cli.ExitRefused, "apply", "-f", bad)
 	write(t, bad, strings.Replace(string(text), "tag: 1.36.6", "tag: 1.37.2", 1))
 	s.do(cli.ExitUsage, "apply", "-f", bad)
+	key := filepath.Join(dir, "key.pub")
+	write(t, key, "-----BEGIN OPENSSH PRIVATE KEY-----\n")
+	s.do(cli.ExitUsage, createSecond(key)...)
+	write(t, key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOAgUzN2qjFauUmQRzphRZbQAw5VpMOpR2qcU7yRy2lX nobody@example\n")
+	s.do(cli.ExitRefused, append(createSecond(key), "--control-plane-type", "Standard_D2_v2")...)
+	s.do(cli.ExitOK, append(createSecond(key), "--wait")...)
+	s.do(cli.ExitOK, "cluster", "list")
+	s.do(cli.ExitOK, "cluster", "delete", "second", "--wait")
 	s.do(cli.ExitTimeout, "cluster", "delete", "demo", "--wait", "--timeout", "1ns")
 	s.do(cli.ExitOK, "cluster", "delete", "demo", "--wait")
 	s.do(cli.ExitNotFound, "cluster", "get", "demo")
@@ -216,6 +224,13 @@ func TestJourney(t *testing.T) {
 		if _, err := os.Stat(left); err == nil {
 			t.Errorf("%s was left behind", left)
 		}
+	}
+}
+
+func createSecond(key string) []string {
+	return []string{
+		"cluster", "create", "second", "--account", "azure", "--profile", "base", "--ssh-key-file", key, "--tag", "team=platform",
+		"--worker", "name=a,size=2,type=Standard_D4s_v3,disk=80,zones=1/2",
 	}
 }
 

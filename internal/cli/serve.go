@@ -66,6 +66,9 @@ its environment variable is LAZULI_ and the path in upper case, LAZULI_TLS_CERTF
 			return err //nolint:wrapcheck // says what it did
 		}
 		a.note("lazuli %s serves at %s; its data is in %s\n", Version, hub.URL(), cfg.DataDir)
+		if cfg.Admin.APIKey == "" {
+			a.note("the administrator's first API key is in %s\n", cfg.AdminKeyFile())
+		}
 		return hub.Run(cmd.Context()) //nolint:wrapcheck // says what it did
 	}
 	return cmd

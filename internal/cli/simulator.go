@@ -189,6 +189,9 @@ The environment that it writes also leads a hub to it: lazuli sim --env-file E &
 			if err := o.check(); err != nil {
 				return err
 			}
+			if err := forgetOld(envFile); err != nil {
+				return err
+			}
 			dir, err := os.MkdirTemp("", "lazuli-sim-")
 			if err != nil {
 				return fmt.Errorf("make a directory: %w", err)
@@ -246,6 +249,15 @@ func announce(file string, vars []variable) (forget func() error, err error) {
 		return nil, err
 	}
 	return func() error { return removeFile(file) }, nil
+}
+
+// forgetOld removes what an earlier run may have left, so that whoever waits
+// for the file does not take it for this run's.
+func forgetOld(envFile string) error {
+	if envFile == "" {
+		return nil
+	}
+	return removeFile(envFile)
 }
 
 func removeFile(name string) error {

@@ -86,7 +86,7 @@ type Cluster struct {
 	Description    string            `yaml:"description"`
 	Tags           map[string]string `yaml:"tags"`
 	ControlPlane   ControlPlane      `yaml:"controlPlane"`
-	Workers        []WorkerPool      `yaml:"workers"` // left out: one pool of one
+	Workers        []WorkerPool      `yaml:"workers"` // left out: one pool of one; an empty list: none
 }
 
 // ControlPlane is the pool of control-plane nodes.
@@ -102,7 +102,7 @@ type ControlPlane struct {
 // WorkerPool is a set of like worker nodes.
 type WorkerPool struct {
 	Name         string            `yaml:"name"`
-	Size         *int              `yaml:"size"` // 0 is an empty pool
+	Size         *int              `yaml:"size"` // 1 or more
 	InstanceType string            `yaml:"instanceType"`
 	DiskSizeGB   int               `yaml:"diskSizeGB"`
 	DiskType     string            `yaml:"diskType"`

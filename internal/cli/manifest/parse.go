@@ -173,8 +173,8 @@ func (r *reader) checkCluster(c *Cluster) {
 			r.addAt(path+".name", "%q is already a pool of this cluster", w.Name)
 		}
 		seen[w.Name] = true
-		if *w.Size < 0 {
-			r.addAt(path+".size", "must not be negative")
+		if *w.Size < 1 {
+			r.addAt(path+".size", "%d must be 1 or more; leave a pool without machines out", *w.Size)
 		}
 		if w.DiskSizeGB < 0 {
 			r.addAt(path+".diskSizeGB", "must not be negative")

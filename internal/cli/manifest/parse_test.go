@@ -84,7 +84,7 @@ func TestParseRefuses(t *testing.T) {
 			[]string{
 				"f.yaml:11: spec.controlPlane.size: 2 must be 1, 3 or 5, so that etcd has a majority to lose",
 				`f.yaml:13: spec.workers[0].name: "A" must be a letter, then lower-case letters, digits and hyphens, at most 31 characters`,
-				"f.yaml:13: spec.workers[0].size: must not be negative",
+				"f.yaml:13: spec.workers[0].size: -1 must be 1 or more; leave a pool without machines out",
 				`f.yaml:14: spec.workers[1].name: "cp" is the name of the control-plane pool`,
 			},
 		},
@@ -225,7 +225,7 @@ func TestScalars(t *testing.T) {
 	docs, err := manifest.Parse("f.yaml", []byte(clusterHead+`  controlPlane: {size: 3, allowWorkloads: "${YES}"}
   workers:
     - {name: gpu, size: "${TWO}", zones: [1, "2"], labels: {gpu: true}}
-    - {name: none, size: 0}
+    - {name: one}
 `), environment)
 	if err != nil {
 		t.Fatal(err)
@@ -237,8 +237,21 @@ func TestScalars(t *testing.T) {
 	if w := c.Workers[0]; *w.Size != 2 || !cmp.Equal(w.Zones, []string{"1", "2"}) || w.Labels["gpu"] != "true" {
 		t.Errorf("worker pool %+v", w)
 	}
-	if *c.Workers[1].Size != 0 {
-		t.Error("an empty pool became a pool of one")
+	if *c.Workers[1].Size != 1 {
+		t.Error("a pool is of one machine unless it says otherwise")
+	}
+}
+
+func TestWorkersLeftOutAndNone(t *testing.T) {
+	t.Parallel()
+	for yaml, want := range map[string]int{"": 1, "  workers: []\n": 0, "  workers: null\n": 1} {
+		docs, err := manifest.Parse("f.yaml", []byte(clusterHead+yaml), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(docs[0].Cluster.Workers); got != want {
+			t.Errorf("%q: %d pools", yaml, got)
+		}
 	}
 }
 

@@ -151,7 +151,8 @@ var poolFields = map[string]string{ //nolint:gochecknoglobals // a constant tabl
 }
 
 // Locate turns the path of a field on the wire into "file:line: path" of this
-// document, so that a refusal by the server names what the user wrote.
+// document, so that a refusal by the server names what the user wrote. A
+// document that no file holds has the path alone.
 func (d Document) Locate(wire string) string {
 	path := wire
 	for _, n := range renames {
@@ -162,6 +163,9 @@ func (d Document) Locate(wire string) string {
 	}
 	if rest, ok := strings.CutPrefix(path, "spec.machinepoolconfig["); ok {
 		path = poolPath(rest)
+	}
+	if d.Source == "" {
+		return path
 	}
 	line := d.Line
 	if l := lineOf(d.lines, path); l > 1 {
