@@ -91,7 +91,10 @@ func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *S
 	}
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, &lazuli.Error{
+			Code: lazuli.CodeUnavailable, Message: "serve the API", Err: err,
+			Remedy: "choose a free address with --listen or LAZULI_LISTEN",
+		}
 	}
 	return s, nil
 }
