@@ -432,9 +432,13 @@ type staged struct {
 	title string
 }
 
-// renderReleases turns the layers of all profiles into releases.
+// renderReleases turns the layers of all profiles into releases. The result is
+// kept: within a run only the endpoint's name can change it.
 func (w *World) renderReleases() ([]staged, error) {
 	facts := w.facts()
+	if w.rendered != nil && w.renderedFor == facts.Endpoint {
+		return w.rendered, nil
+	}
 	var out []staged
 	for _, p := range w.Cluster.Profiles {
 		for _, l := range p.Layers {
@@ -456,6 +460,7 @@ func (w *World) renderReleases() ([]staged, error) {
 			}
 		}
 	}
+	w.rendered, w.renderedFor = out, facts.Endpoint
 	return out, nil
 }
 

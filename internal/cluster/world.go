@@ -45,14 +45,16 @@ type World struct {
 
 	// What follows is known only within one run and is never stored.
 
-	sizes    map[string]resource.Size
-	probed   time.Time                 // last answer of ActReady or ActNodes
-	listed   time.Time                 // last answer of ActList
-	found    map[string]resource.Found // by lower-case id, of the last list
-	absent   map[string]bool           // nodes that Azure said are not there
-	checked  map[string]time.Time      // last answer of ActStatus by release
-	services bool                      // the Services that hold load balancers are gone, or cannot be reached
-	target   resource.Target
+	sizes       map[string]resource.Size
+	probed      time.Time                 // last answer of ActReady or ActNodes
+	listed      time.Time                 // last answer of ActList
+	found       map[string]resource.Found // by lower-case id, of the last list
+	absent      map[string]bool           // nodes that Azure said are not there
+	checked     map[string]time.Time      // last answer of ActStatus by release
+	services    bool                      // the Services that hold load balancers are gone, or cannot be reached
+	target      resource.Target
+	rendered    []staged // releases, for the endpoint renderedFor
+	renderedFor string
 
 	dirtyCluster  bool
 	dirtyNodes    map[string]bool
