@@ -115,8 +115,8 @@ func findAccount(ctx context.Context, c *client.Client, want string) (palette.Az
 	})
 }
 
-// findProfile takes name, name@version or uid; without a version the newest
-// by semantic version wins only if it is the only one.
+// findProfile takes name, name@version or uid; a name alone must have one
+// version only, as nobody should have to guess which one a cluster gets.
 func findProfile(ctx context.Context, c *client.Client, want string) (palette.ClusterProfileMetadata, error) {
 	items, err := c.Profiles(ctx)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -234,22 +235,25 @@ func (a *app) demoDelete(s *stack, inner *app, c *client.Client, uid string) err
 		return err
 	}
 	a.note("\ncluster deleted after %s\n\n", seconds(time.Since(began)))
-	left, group := s.azure.leftovers()
-	if err := a.printf("resources in Azure of what was made: %d\n", len(left)); err != nil {
+	left, group := 0, false
+	if err := a.printf("what is in Azure now:\n"); err != nil {
 		return err
 	}
-	for _, r := range left {
+	for _, r := range s.azure.sim.Resources() {
+		if isGroup(r) {
+			group = true
+		} else {
+			left++
+		}
 		if err := a.printf("  %s (%s)\n", r.ID, r.ProvisioningState); err != nil {
 			return err
 		}
 	}
-	if err := a.printf("resource group %s: %s\n", simGroup, map[bool]string{true: "still there", false: "GONE"}[group]); err != nil {
-		return err
+	if left > 0 || !group {
+		return fmt.Errorf("deleting the cluster did not leave Azure as it was: %d resources are left, resource group there: %t",
+			left, group)
 	}
-	if len(left) > 0 || !group {
-		return errors.New("deleting the cluster did not leave Azure as it was")
-	}
-	return nil
+	return a.printf("nothing is left but the resource group, which was there before\n")
 }
 
 // demoHints says what can be tried now.
@@ -262,21 +266,32 @@ func (a *app) demoHints(s *stack, o demoOptions, dir, kubeconfig string) error {
 		}
 	}
 	return a.printf(`
-hub          %s
-environment  %s
-kubeconfig   %s
+hub          %[1]s
+environment  %[2]s
+kubeconfig   %[3]s
 
 Try, in another terminal:
 
-  set -a; . %s; set +a
-  lazuli cluster get demo
-  lazuli cluster graph demo
-  kubectl --kubeconfig %s get pods -A
+  set -a; . %[2]s; set +a
+  %[4]s cluster get demo
+  %[4]s cluster graph demo
+  kubectl --kubeconfig %[3]s get pods -A
   curl --cacert "$LAZULI_CA_FILE" -H "ApiKey: $LAZULI_API_KEY" "$LAZULI_URL/v1/dashboard/projects/metadata"
-  lazuli cluster delete demo --wait
+  %[4]s cluster delete demo --wait
 
-Ctrl-C ends the demonstration%s.
-`, s.hub.URL(), env, kubeconfig, env, kubeconfig, keepNote(o))
+Ctrl-C ends the demonstration%[5]s.
+`, s.hub.URL(), env, kubeconfig, self(), keepNote(o))
+}
+
+// self is how a shell finds this program.
+func self() string {
+	if _, err := exec.LookPath("lazuli"); err == nil {
+		return "lazuli"
+	}
+	if file, err := os.Executable(); err == nil {
+		return file
+	}
+	return "lazuli"
 }
 
 func keepNote(o demoOptions) string {

@@ -162,17 +162,9 @@ func (s *simulated) hubVariables() []variable {
 	}
 }
 
-// leftovers lists what exists beside the resource group, and whether that is
-// still there.
-func (s *simulated) leftovers() (left []azuresim.Inventory, group bool) {
-	for _, r := range s.sim.Resources() {
-		if strings.EqualFold(r.ID, "/subscriptions/"+simSubscription+"/resourceGroups/"+simGroup) {
-			group = true
-			continue
-		}
-		left = append(left, r)
-	}
-	return left, group
+// isGroup recognises the resource group that was there from the start.
+func isGroup(r azuresim.Inventory) bool {
+	return strings.EqualFold(r.ID, "/subscriptions/"+simSubscription+"/resourceGroups/"+simGroup)
 }
 
 func (a *app) simCommand() *cobra.Command {

@@ -4,10 +4,9 @@
 // the engine, Azure, the deployed clusters and the API meet, each knowing the
 // others only as small interfaces.
 //
-//	Config -> Listen -> Server.Run(ctx)
-//	                      |- store (data dir)     |- API over TLS
-//	                      |- sealer (key file)    |- reconcile engine
-//	                      |- cluster reconciler --+-- azure, workload
+//	LoadConfig -> New: data directory, keys, store, first objects, listener
+//	               `-> Run: API over TLS | engine -> cluster -> azure, workload
+//	                     `-> ctx ends: streams, requests, reconciles, store, in this order
 //
 // It refuses to hold rules of the domain, to read the environment by itself,
 // and to serve without TLS.
