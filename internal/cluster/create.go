@@ -3,6 +3,8 @@
 package cluster
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +17,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
 	"github.com/lazuli-dev/lazuli/internal/graph"
+	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
@@ -31,6 +34,13 @@ const (
 // create decides the next acts towards a running cluster. It is the same
 // decision for a new cluster, one that is half made, and one that runs.
 func (s *step) create() error {
+	if s.resting() {
+		s.lookNowAndThen()
+		return nil
+	}
+	if err := s.settings(); err != nil {
+		return err
+	}
 	if err := s.name(); err != nil {
 		return err
 	}
@@ -65,6 +75,62 @@ func (s *step) create() error {
 	s.sweep()
 	s.watch(g)
 	s.status(g)
+	return nil
+}
+
+// resting reports whether a cluster is what it was last asked to be, so that
+// nothing need be drawn up to see that there is nothing to do.
+func (s *step) resting() bool {
+	st := s.Cluster.Status
+	if st.State != lazuli.StateRunning || st.Settled != s.wish() || len(s.retired()) > 0 {
+		return false
+	}
+	for _, p := range st.Packs {
+		if !p.Ready {
+			return false
+		}
+	}
+	return true
+}
+
+// wish identifies what the user asks for.
+func (w *World) wish() string {
+	h := sha256.New()
+	h.Write(w.Cluster.Spec)
+	for _, p := range w.Cluster.Profiles {
+		for _, l := range p.Layers {
+			fmt.Fprintf(h, "%q %q %q %q\n", p.UID, l.Name, l.Tag, l.Values)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// settleDown notes that everything asked for is there.
+func (s *step) settleDown() {
+	if wish := s.wish(); s.Cluster.Status.Settled != wish {
+		s.Cluster.Status.Settled = wish
+		s.dirtyCluster = true
+	}
+}
+
+func (s *step) lookNowAndThen() {
+	if due := s.probed.Add(s.HealthInterval); due.After(s.now) {
+		s.at(due)
+		return
+	}
+	s.want(Intent{Act: ActNodes, Node: subjectNodes})
+	s.at(s.now.Add(s.HealthInterval))
+}
+
+// settings reads what the profiles' values say, once in a run.
+func (s *step) settings() error {
+	if s.Settings.KubernetesVersion != "" {
+		return nil
+	}
+	var err error
+	if s.Settings, err = s.Packs.Settings(layersOf(s.Cluster.Profiles)); err != nil {
+		return fmt.Errorf("read the profiles of cluster %s: %w", s.Cluster.UID, err)
+	}
 	return nil
 }
 
@@ -486,6 +552,20 @@ func (s *step) health(ok bool, message string) {
 		}
 		s.dirtyCluster = true
 	}
+}
+
+func (s *step) takeApply(a Answer) {
+	if a.Err != nil {
+		s.fault(a.Intent.Node, a.Err)
+		return
+	}
+	if a.Intent.Release.NeedsCloud {
+		s.say(lazuli.SeverityWarning, "SecretInCluster",
+			"The cloud controller and the disk driver use the account's client secret, kept in the Secret %s of namespace %s: "+
+				"whoever may read it there has the account's rights. A managed identity on the nodes would need no secret",
+			pack.CloudConfigName, pack.CloudConfigNamespace)
+	}
+	s.done(a.Intent.Node)
 }
 
 func (s *step) takeStatus(a Answer) {

@@ -70,13 +70,14 @@ func (s *step) status(g *desired) {
 	}
 	s.packs(g)
 	st := &s.Cluster.Status
-	if st.State == lazuli.StateRunning || st.State == lazuli.StateDeleting {
-		return
-	}
 	for _, n := range g.Nodes() {
 		if s.Nodes[n.Name].State != lazuli.NodeDone {
 			return
 		}
+	}
+	s.settleDown()
+	if st.State == lazuli.StateRunning || st.State == lazuli.StateDeleting {
+		return
 	}
 	st.State, st.RunningAt, st.SeenAt = lazuli.StateRunning, s.now, s.now
 	st.Healthy, st.Message = true, ""

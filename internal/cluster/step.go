@@ -226,11 +226,7 @@ func (s *step) take(a Answer) {
 	case ActNodes:
 		s.takeNodes(a)
 	case ActApply:
-		if a.Err != nil {
-			s.fault(a.Intent.Node, a.Err)
-			return
-		}
-		s.done(a.Intent.Node)
+		s.takeApply(a)
 	case ActMark:
 		s.takeMark(a)
 	case ActStatus:

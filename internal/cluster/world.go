@@ -144,9 +144,6 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 	if w.Spec, err = palette.ClusterSpec(w.Cluster.Spec); err != nil {
 		return nil, fmt.Errorf("read the spec of cluster %s: %w", uid, err)
 	}
-	if w.Settings, err = r.cfg.Packs.Settings(layersOf(w.Cluster.Profiles)); err != nil {
-		return nil, fmt.Errorf("read the profiles of cluster %s: %w", uid, err)
-	}
 	if err := r.loadAccount(ctx, w); err != nil {
 		return nil, err
 	}
