@@ -68,12 +68,22 @@ func get[T any, P object[T]](ctx context.Context, r store.Reader, c *call, uid s
 	}
 	err := r.Get(ctx, uid, o)
 	switch {
-	case lazuli.CodeOf(err) == lazuli.CodeNotFound, err == nil && !c.actor.Sees(o.Head().Project):
+	case lazuli.CodeOf(err) == lazuli.CodeNotFound, err == nil && !c.sees(o):
 		return nil, notFound(o.Kind(), uid)
 	case err != nil:
 		return nil, fmt.Errorf("read %s %s: %w", o.Kind(), uid, err)
 	}
 	return o, nil
+}
+
+// sees reports whether an object exists for the caller. Accounts and profiles of
+// the tenant are there to be used by all projects; a cluster of the tenant is
+// nobody's but the tenant's, as its kubeconfig goes with it.
+func (c *call) sees(o lazuli.Object) bool {
+	if o.Kind() == lazuli.KindCluster {
+		return c.actor.Changes(o.Head().Project)
+	}
+	return c.actor.Sees(o.Head().Project)
 }
 
 // getToChange is get for an object that the caller is going to change.

@@ -195,6 +195,15 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.reason, a.status, tt.status, a.body)
 		}
 	}
+	// A cluster of the tenant, with its kubeconfig, is not each project's.
+	ofTenant := w.want(201, "POST", "/v1/spectroclusters/azure", w.body(), "ProjectUid", "").uid(t)
+	for _, path := range []string{"/v1/spectroclusters/" + ofTenant, "/v1/spectroclusters/" + ofTenant + "/assets/adminKubeconfig",
+		"/v1/dashboard/spectroclusters/" + ofTenant + "/overview"} {
+		if e := w.want(404, "GET", path, nil, "ApiKey", bound, "ProjectUid", "").err(t); strings.Contains(e.Message, "kubeconfig") {
+			t.Errorf("a key of a project sees a cluster of the tenant: %+v", e)
+		}
+	}
+	w.want(200, "GET", "/v1/spectroclusters/"+ofTenant, nil, "ApiKey", reader, "ProjectUid", "")
 	// Unseen and absent must not be told apart.
 	unseen := w.want(404, "GET", cluster, nil, "ApiKey", stranger).err(t)
 	absent := w.want(404, "GET", "/v1/spectroclusters/"+strings.Repeat("d", 24), nil, "ApiKey", stranger).err(t)
