@@ -24,9 +24,8 @@ type dataPlane struct {
 	turns   map[string]int
 	pending bool
 
-	ctx    context.Context //nolint:containedctx // the life of the sockets, which outlive every request
-	cancel context.CancelFunc
-	group  sync.WaitGroup
+	life  life
+	group sync.WaitGroup
 
 	mu        sync.Mutex
 	listeners map[string]net.Listener // by address
@@ -35,13 +34,29 @@ type dataPlane struct {
 }
 
 func newDataPlane(s *Simulator) *dataPlane {
-	// The sockets belong to the simulator and end with Close.
-	ctx, cancel := context.WithCancel(context.TODO())
 	return &dataPlane{
-		sim: s, probing: map[string]bool{}, health: map[string]map[string]health{}, turns: map[string]int{}, ctx: ctx, cancel: cancel,
+		sim: s, probing: map[string]bool{}, health: map[string]map[string]health{}, turns: map[string]int{}, life: life{s.closed},
 		listeners: map[string]net.Listener{}, conns: map[net.Conn]string{},
 	}
 }
+
+// life is the context of the sockets: they belong to no request and end with the simulator.
+type life struct{ closed <-chan struct{} }
+
+func (life) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (l life) Done() <-chan struct{} { return l.closed }
+
+func (l life) Err() error {
+	select {
+	case <-l.closed:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+func (life) Value(any) any { return nil }
 
 // record is one probe's answer.
 func (d *dataPlane) record(machine, probe string, up bool, threshold int) {
@@ -107,7 +122,7 @@ func (d *dataPlane) sync() {
 		if d.listeners[addr] != nil {
 			continue
 		}
-		l, err := d.sim.cfg.Listen(d.ctx, "tcp", addr)
+		l, err := d.sim.cfg.Listen(d.life, "tcp", addr)
 		if err != nil {
 			d.sim.log.Warn("open load balancer socket", "address", addr, "error", err)
 			continue
@@ -128,7 +143,6 @@ func (d *dataPlane) shut(addr string) {
 }
 
 func (d *dataPlane) close() {
-	d.cancel()
 	d.mu.Lock()
 	d.closed = true
 	for _, addr := range sortedKeys(d.listeners) {
@@ -145,11 +159,11 @@ func (d *dataPlane) accept(l net.Listener, addr string) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || d.ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) || d.life.Err() != nil {
 				return
 			}
 			select { // Too many open files, as a rule: it passes.
-			case <-d.ctx.Done():
+			case <-d.life.Done():
 				return
 			case <-time.After(100 * time.Millisecond):
 				continue
@@ -190,7 +204,7 @@ func (d *dataPlane) serve(c net.Conn, addr string) {
 	if remote, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
 		source = remote.Addr().Unmap()
 	}
-	to, err := d.sim.dialFrom(d.ctx, source, addr)
+	to, err := d.sim.dialFrom(d.life, source, addr)
 	if err != nil {
 		d.sim.log.Debug("load balancer drops a connection", "address", addr, "error", err)
 		return

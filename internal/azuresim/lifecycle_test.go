@@ -166,10 +166,11 @@ func TestQuotaAndCapacity(t *testing.T) {
 		if code, body, _ := r.arm(http.MethodDelete, networkBase+"networkInterfaces/n2", ""); code != 202 {
 			t.Errorf("after the reservation: %d %v", code, body)
 		}
-		s.SetCapacity(azuresim.Capacity{Location: "westeurope", Zone: "1", Family: "standardDSv3Family", VCPUs: 4})
+		_, _, h = r.arm(http.MethodDelete, vmID("m1"), "")
+		pollDone(t.Context(), t, r, h)
 		_, _, h = put("3")
 		if op := pollDone(t.Context(), t, r, h); op["status"] != "Succeeded" {
-			t.Errorf("with room again: %v", op)
+			t.Errorf("in the room that the first left: %v", op)
 		}
 	})
 }
@@ -320,6 +321,34 @@ func TestReplay(t *testing.T) {
 	}
 	if one == other {
 		t.Error("another seed gave the same run")
+	}
+}
+
+// TestDrawsAreIndependent: what one resource draws does not depend on what happens to others before it.
+func TestDrawsAreIndependent(t *testing.T) {
+	t.Parallel()
+	run := func(names ...string) map[string]time.Duration {
+		out := map[string]time.Duration{}
+		synctest.Test(t, func(t *testing.T) {
+			r := login(t, start(t, azuresim.Config{Seed: 4}, world()), client)
+			for _, n := range names {
+				_, _, h := r.arm(http.MethodPut, networkBase+"routeTables/"+n, `{"location":"westeurope"}`)
+				op := pollDone(t.Context(), t, r, h)
+				from, err := time.Parse(time.RFC3339Nano, fmt.Sprint(op["startTime"]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				to, err := time.Parse(time.RFC3339Nano, fmt.Sprint(op["endTime"]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[n] = to.Sub(from)
+			}
+		})
+		return out
+	}
+	if d := cmp.Diff(run("a", "b", "c"), run("c", "a", "b")); d != "" {
+		t.Errorf("durations depend on the order:\n%s", d)
 	}
 }
 

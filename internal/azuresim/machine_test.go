@@ -119,14 +119,25 @@ func lbBody() string {
 func apiNetwork(r *rest, allowed string, nat bool) {
 	r.must(http.MethodPut, networkBase+"publicIPAddresses/p", pipBody)
 	r.must(http.MethodPut, networkBase+"publicIPAddresses/out", strings.Replace(pipBody, `,"dnsSettings":{"domainNameLabel":"lab"}`, "", 1))
-	if allowed != "" {
-		allowed = strings.Replace(strings.Replace(rule("api", 100), `"destinationPortRange":"22"`, `"destinationPortRange":"6443"`, 1),
+	rules := ""
+	switch allowed {
+	case "", "no group":
+	case "no probes":
+		allowed = "Internet"
+		deny := strings.NewReplacer(`"destinationPortRange":"22"`, `"destinationPortRange":"*"`, `"sourceAddressPrefix":"*"`, `"sourceAddressPrefix":"AzureLoadBalancer"`, "Allow", "Deny")
+		rules = deny.Replace(rule("probes", 200)) + ","
+		fallthrough
+	default:
+		rules += strings.Replace(strings.Replace(rule("api", 100), `"destinationPortRange":"22"`, `"destinationPortRange":"6443"`, 1),
 			`"sourceAddressPrefix":"*"`, fmt.Sprintf(`"sourceAddressPrefix":%q`, allowed), 1)
 	}
-	r.must(http.MethodPut, networkBase+"networkSecurityGroups/g", `{"location":"westeurope","properties":{"securityRules":[`+allowed+`]}}`)
+	r.must(http.MethodPut, networkBase+"networkSecurityGroups/g", `{"location":"westeurope","properties":{"securityRules":[`+rules+`]}}`)
 	settle()
 	r.must(http.MethodPut, networkBase+"loadBalancers/lb", lbBody())
-	extra := fmt.Sprintf(`,"networkSecurityGroup":{"id":"%snetworkSecurityGroups/g"}`, networkBase)
+	extra := ""
+	if allowed != "no group" {
+		extra = fmt.Sprintf(`,"networkSecurityGroup":{"id":"%snetworkSecurityGroups/g"}`, networkBase)
+	}
 	if nat {
 		r.must(http.MethodPut, networkBase+"natGateways/nat", fmt.Sprintf(
 			`{"location":"westeurope","sku":{"name":"Standard"},"properties":{"publicIpAddresses":[{"id":"%spublicIPAddresses/out"}]}}`, networkBase))
@@ -208,6 +219,8 @@ func TestReachRefuses(t *testing.T) {
 		want            bool
 	}{
 		{reason: "a Standard load balancer denies inbound without a rule", allowed: "", nat: true, want: false},
+		{reason: "nor without a security group", allowed: "no group", nat: true, want: false},
+		{reason: "probes that a rule drops make no backend healthy", allowed: "no probes", nat: true, want: false},
 		{reason: "the client's own address is allowed", allowed: "127.0.0.1/32", nat: true, want: true},
 		{reason: "another address is allowed", allowed: "203.0.113.0/24", nat: true, want: false},
 		{reason: "a node comes from the NAT gateway, which no rule lets in", allowed: "203.0.113.0/24", nat: true, fromNode: true, want: false},

@@ -57,6 +57,7 @@ func (c *call) start(resource, name string, retry ...time.Duration) *operation {
 		}
 	}
 	s.ops[op.id] = op
+	c.op = op
 	return op
 }
 

@@ -39,8 +39,6 @@ func (t target) groupID() string {
 	return "/subscriptions/" + t.subscription + "/resourceGroups/" + t.group
 }
 
-func (t target) groupKey() string { return strings.ToLower(t.groupID()) }
-
 func (t target) subscriptionID() string { return "/subscriptions/" + t.subscription }
 
 // parent cuts the last type and name (or the last type of a collection).

@@ -51,6 +51,7 @@ type call struct {
 	trace     string // correlation id
 	out       http.Header
 	fault     *faultState
+	op        *operation // that it started
 	throttled bool
 	early     bool
 }
@@ -168,6 +169,7 @@ func invalidContent(err error) *apiError {
 
 // perform is a request from the network to the answer. It is nil when nobody gets one.
 func (s *Simulator) perform(ctx context.Context, c *call, bad *apiError) *reply {
+	began := s.Now()
 	half := s.prepare(c)
 	if err := s.sleep(ctx, half); err != nil {
 		return nil
@@ -178,6 +180,7 @@ func (s *Simulator) perform(ctx context.Context, c *call, bad *apiError) *reply 
 	if err := s.sleep(ctx, half); err != nil {
 		return nil
 	}
+	s.keep(c, began, rep)
 	return s.afterFault(ctx, c, rep)
 }
 
@@ -236,9 +239,7 @@ func (s *Simulator) handle(c *call, bad *apiError) *reply {
 	c.out.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	c.out.Set("X-Content-Type-Options", "nosniff")
 	s.calls.add(c, rep.status)
-	if s.log.Enabled(context.Background(), -4) { //nolint:mnd,contextcheck // debug level; the handler needs no context
-		s.log.Debug("arm call", "method", c.method, "path", c.target.path, "status", rep.status, "principal", c.principalName())
-	}
+	s.log.Debug("arm call", "method", c.method, "path", c.target.path, "status", rep.status, "principal", c.principalName())
 	return rep
 }
 

@@ -52,6 +52,8 @@ type Config struct {
 	PageSize int
 	// RoleDelay makes a role assignment that is created over the wire effective only after the minutes that Azure needs.
 	RoleDelay bool
+	// KeepActs keeps the times of every write for Acts.
+	KeepActs bool
 	// Faults are the rules in force from the start.
 	Faults []Fault
 }
@@ -85,6 +87,7 @@ type Simulator struct {
 	throttle *throttle
 	faults   []*faultState
 	calls    *ledger
+	acts     []record
 	net      network
 	vms      map[string]*guest
 	front    *dataPlane
