@@ -19,6 +19,7 @@ func objectCases() map[string]func(*suite) {
 		"missing":                       missing,
 		"conflict":                      conflict,
 		"many writers lose no update":   manyWriters,
+		"a look and a write are one":    lookAndWrite,
 		"unique":                        unique,
 		"unique is of a kind":           uniqueOfAKind,
 		"a transaction goes on":         goesOn,
@@ -139,6 +140,49 @@ func manyWriters(s *suite) {
 	wg.Wait()
 	if got := s.get(o.UID); got.Count != writers*each || got.Version != writers*each+1 {
 		s.Errorf("count %d in version %d, want %d and one more", got.Count, got.Version, writers*each)
+	}
+}
+
+// lookAndWrite has writers read, and write what that reading allows, in one
+// transaction: no other writer comes between.
+func lookAndWrite(s *suite) {
+	const writers, each = 4, 5
+	counter := s.thing("counter", "")
+	s.create(counter)
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				if err := s.store.Update(s.ctx, func(tx store.Tx) error {
+					c := &Thing{KindName: thingKind}
+					if err := tx.Get(s.ctx, counter.UID, c); err != nil {
+						return err
+					}
+					c.Count++
+					return tx.Update(s.ctx, c)
+				}); err != nil {
+					s.Errorf("count: %v", err)
+				}
+			}
+			if err := s.store.Update(s.ctx, func(tx store.Tx) error {
+				page, err := tx.Query(s.ctx, store.Query{Kind: "only one"})
+				if err != nil || page.Total > 0 {
+					return err
+				}
+				o := s.thing("first", "")
+				o.KindName = "only one"
+				return tx.Create(s.ctx, o)
+			}); err != nil {
+				s.Errorf("create unless there is one: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := s.get(counter.UID); got.Count != writers*each {
+		s.Errorf("count %d, want %d", got.Count, writers*each)
+	}
+	if page, err := s.store.Query(s.ctx, store.Query{Kind: "only one"}); err != nil || page.Total != 1 {
+		s.Errorf("%d objects, %v, want the one of the first writer", page.Total, err)
 	}
 }
 

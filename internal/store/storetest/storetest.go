@@ -49,7 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 // suite is one case at work.
 type suite struct {
 	*testing.T
-	ctx   context.Context //nolint:containedctx // of the test
+	ctx   context.Context
 	store store.Store
 	uids  atomic.Int64
 }
