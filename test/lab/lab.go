@@ -8,13 +8,16 @@ package lab
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	randv2 "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,29 +50,33 @@ const (
 
 // Lab is a hub without its API, and the Azure that it works on.
 type Lab struct {
-	Sim   *azuresim.Simulator
-	Store *sqlite.Store
-	Azure *azure.Client
+	Sim    *azuresim.Simulator
+	Guests *model.Machines
+	Store  *sqlite.Store
+	Azure  *azure.Client
 
 	t      testing.TB
 	work   *workload.Clusters
-	engine *reconcile.Engine
-	stop   func()
+	ctx    context.Context //nolint:containedctx // the life of what Start began
+	cancel context.CancelFunc
+	group  sync.WaitGroup
 	log    *slog.Logger
 	seal   *seal.Sealer
 	packs  *pack.Registry
+	random io.Reader
 }
 
-// New must be called inside a bubble; the engine is not started.
+// New must be called inside a bubble; the engine is not started. The seed
+// decides what Azure draws, and with it every name and key.
 func New(t testing.TB, seed uint64) *Lab {
 	t.Helper()
-	l := &Lab{t: t, log: slog.New(slog.DiscardHandler)}
+	l := &Lab{t: t, log: slog.New(slog.DiscardHandler), Guests: model.New(model.Options{}), random: source(seed)}
 	if os.Getenv("LAB_LOG") != "" {
 		l.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	var err error
 	l.Sim, err = azuresim.New(azuresim.Config{
-		Seed: seed, Machines: model.New(model.Options{}), AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+		Seed: seed, Machines: l.Guests, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful, KeepActs: true,
 	})
 	check(t, err)
 	check(t, l.Sim.Seed(azuresim.World{
@@ -87,51 +94,91 @@ func New(t testing.TB, seed uint64) *Lab {
 	check(t, err)
 	l.Azure = azure.New(azure.Config{Logger: l.log, Transport: l.Sim.Transport()})
 	l.work = workload.New(l.Sim, l.log, workload.Options{})
+	l.ctx, l.cancel = context.WithCancel(context.Background()) //nolint:usetesting // ended before the test is
 	return l
+}
+
+// source is a lab's randomness: of a seed, for several goroutines.
+func source(seed uint64) io.Reader {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	return &shared{from: randv2.NewChaCha8(key)}
+}
+
+type shared struct {
+	mu   sync.Mutex
+	from io.Reader
+}
+
+// Read implements io.Reader.
+func (s *shared) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from.Read(p) //nolint:wrapcheck // it never fails
 }
 
 // Start runs the engine and the simulator until the lab stops.
 func (l *Lab) Start() {
 	l.t.Helper()
+	l.group.Go(func() { _ = l.Sim.Run(l.ctx) }) // ends with nil
+	l.Engine("lab", l.Store, l.Azure)
+}
+
+// Engine runs one more engine on a store, as another process would, until the
+// lab stops.
+func (l *Lab) Engine(owner string, on store.Store, az cluster.Azure) {
+	l.t.Helper()
 	rec, err := cluster.New(cluster.Config{
-		Store: l.Store, Azure: l.Azure, Workload: l.work, Seal: l.seal, Packs: l.packs,
+		Store: on, Azure: az, Workload: l.work, Seal: l.seal, Packs: l.packs,
 		Cloud: func(string) (resource.Cloud, error) {
 			return resource.Cloud{
 				Name: "AzurePublicCloud", ARMURL: "https://management.lab", AuthorityURL: "https://login.lab", ResolveByAddress: true,
 			}, nil
 		},
-		Logger: l.log, Random: rand.Reader,
+		Logger: l.log, Random: l.random,
 	})
 	check(l.t, err)
-	l.engine, err = reconcile.New(reconcile.Config{
-		Store: l.Store, Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: rec}, Owner: "lab", Logger: l.log,
+	engine, err := reconcile.New(reconcile.Config{
+		Store: on, Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: rec}, Owner: owner, Logger: l.log,
 	})
 	check(l.t, err)
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // ended before the test is
-	done := make(chan error, 2)
-	go func() { done <- l.engine.Run(ctx) }()
-	go func() { done <- l.Sim.Run(ctx) }()
-	l.stop = func() { //nolint:contextcheck // it ends the context
-		cancel()
-		<-done
-		<-done
-		l.work.Close()
-		l.Azure.Close()
-		l.Sim.Close()
-		check(l.t, l.Store.Close())
-	}
+	l.group.Go(func() { _ = engine.Run(l.ctx) }) // what it could not do shows in what the lab does
 }
 
-// Stop ends the engine and the simulator.
-func (l *Lab) Stop() { l.stop() }
+// Stop ends the engines and the simulator.
+func (l *Lab) Stop() {
+	l.t.Helper()
+	l.cancel()
+	l.group.Wait()
+	l.work.Close()
+	l.Azure.Close()
+	l.Sim.Close()
+	check(l.t, l.Store.Close())
+}
+
+// Wish is what a cluster of the lab may be.
+type Wish struct {
+	Name          string
+	ControlPlanes int
+	Workers       []int // by pool
+	// Preinstalled takes an image that has Kubernetes in it; else the boot
+	// installs it on stock Ubuntu.
+	Preinstalled bool
+}
 
 // Create stores a cluster as the API would, and wakes the engine.
 func (l *Lab) Create(name string, controlPlanes, workers int) string {
 	l.t.Helper()
-	ctx := l.t.Context()
-	uid := newUID(l.t)
+	return l.CreateWish(Wish{Name: name, ControlPlanes: controlPlanes, Workers: []int{workers}})
+}
+
+// CreateWish is Create of any cluster.
+func (l *Lab) CreateWish(w Wish) string {
+	l.t.Helper()
+	ctx, name := l.t.Context(), w.Name
+	uid := l.newUID()
 	account := &lazuli.Account{
-		Meta:        lazuli.Meta{UID: newUID(l.t), Name: "lab-" + name, Project: project},
+		Meta:        lazuli.Meta{UID: l.newUID(), Name: "lab-" + name, Project: project},
 		Environment: "AzurePublicCloud", TenantID: tenant, ClientID: principal,
 	}
 	var err error
@@ -141,20 +188,19 @@ func (l *Lab) Create(name string, controlPlanes, workers int) string {
 	for _, pack := range []string{"ubuntu-azure", "kubernetes", "cni-calico-azure", "csi-azure"} {
 		p, err := l.packs.Resolve(pack, "", "")
 		check(l.t, err)
-		layers = append(layers, lazuli.Layer{Name: pack, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer), Version: p.Version})
+		values := ""
+		if pack == "ubuntu-azure" && w.Preinstalled {
+			values = "image:\n  source: community\n"
+		}
+		layers = append(layers, lazuli.Layer{Values: values, Name: pack, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer), Version: p.Version})
 	}
 	c := &lazuli.Cluster{
 		Meta:       lazuli.Meta{UID: uid, Name: name, Project: project, Labels: map[string]string{"env": "lab", "flag": "spectro__tag"}},
-		AccountUID: account.UID, CloudConfigUID: newUID(l.t),
-		Profiles: []lazuli.ProfileSnapshot{{UID: newUID(l.t), Name: "base", Type: "infra", CloudType: "azure", ProfileVersion: "1.0.0", Layers: layers}},
+		AccountUID: account.UID, CloudConfigUID: l.newUID(),
+		Profiles: []lazuli.ProfileSnapshot{{UID: l.newUID(), Name: "base", Type: "infra", CloudType: "azure", ProfileVersion: "1.0.0", Layers: layers}},
 		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
 		Spec: fmt.Appendf(nil, `{"cloudAccountUid":%q,"cloudConfig":{"location":%q,"resourceGroup":%q,"subscriptionId":%q,"sshKey":%q},
-			"machinepoolconfig":[
-			{"cloudConfig":{"instanceType":"Standard_D4s_v3","azs":["2"],"osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
-			 "poolConfig":{"name":"workers","size":%d,"isControlPlane":false,"labels":["worker"]}},
-			{"cloudConfig":{"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
-			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}]}`,
-			account.UID, Location, group, subscription, sshKey, workers, controlPlanes),
+			"machinepoolconfig":[%s]}`, account.UID, Location, group, subscription, sshKey, w.pools()),
 	}
 	check(l.t, l.Store.Update(ctx, func(tx store.Tx) error {
 		if err := tx.Create(ctx, account); err != nil {
@@ -166,6 +212,24 @@ func (l *Lab) Create(name string, controlPlanes, workers int) string {
 		return tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: uid}, time.Time{})
 	}))
 	return uid
+}
+
+// pools are the pools on the wire.
+func (w Wish) pools() string {
+	var out []string
+	for i, size := range w.Workers {
+		name := "workers"
+		if i > 0 {
+			name = fmt.Sprint("workers-", i+1)
+		}
+		out = append(out, fmt.Sprintf(`{"cloudConfig":{"instanceType":"Standard_D4s_v3","azs":["2"],
+			 "osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":%q,"size":%d,"isControlPlane":false,"labels":["worker"]}}`, name, size))
+	}
+	out = append(out, fmt.Sprintf(`{"cloudConfig":{"instanceType":"Standard_D2s_v3",
+			 "osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}`, w.ControlPlanes))
+	return strings.Join(out, ",")
 }
 
 const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0sH5wY9zVnHXvQmJ9rUqkzMlOeVwVf2mXx0nWlq7aB lab"
@@ -296,10 +360,10 @@ func (l *Lab) Left() []string {
 	return left
 }
 
-func newUID(t testing.TB) string {
-	t.Helper()
-	uid, err := lazuli.NewUID(time.Now(), rand.Reader)
-	check(t, err)
+func (l *Lab) newUID() string {
+	l.t.Helper()
+	uid, err := lazuli.NewUID(time.Now(), l.random)
+	check(l.t, err)
 	return uid
 }
 
