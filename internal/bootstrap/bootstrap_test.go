@@ -115,7 +115,7 @@ func mustRender(t *testing.T, c bootstrap.Cluster, n bootstrap.Node, joiners ...
 }
 
 // TestGolden is not parallel: with -update it writes what the others read.
-func TestGolden(t *testing.T) { //nolint:paralleltest // see above
+func TestGolden(t *testing.T) {
 	if *update {
 		made, err := bootstrap.NewPKI(seeded(1), epoch(), "golden")
 		if err != nil {

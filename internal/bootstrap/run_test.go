@@ -57,7 +57,7 @@ func (m *machine) write(path, content string) {
 	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
 		m.t.Fatal(err)
 	}
-	if err := os.WriteFile(full, []byte(content), 0o700); err != nil { //nolint:gosec // programs among them
+	if err := os.WriteFile(full, []byte(content), 0o700); err != nil { // programs among them
 		m.t.Fatal(err)
 	}
 }
@@ -96,7 +96,7 @@ func (m *machine) run() error {
 	if len(out) > 0 {
 		m.t.Logf("output: %s", out)
 	}
-	return err //nolint:wrapcheck // the test looks at nil alone
+	return err // the test looks at nil alone
 }
 
 // phases lists "phase state" as the console shows them.

@@ -171,7 +171,7 @@ func TestNothingInjects(t *testing.T) {
 			if place == "content" && v != files["/opt/x"].Content {
 				t.Errorf("content %q arrives as %q", v, files["/opt/x"].Content)
 			}
-			for _, line := range strings.Split(strings.TrimSuffix(files["/etc/lazuli/bootstrap.env"].Content, "\n"), "\n") {
+			for line := range strings.SplitSeq(strings.TrimSuffix(files["/etc/lazuli/bootstrap.env"].Content, "\n"), "\n") {
 				if !strings.HasPrefix(line, "LAZULI_") || !strings.HasSuffix(line, "'") {
 					t.Errorf("%s = %q: environment has the line %q", place, v, line)
 				}
