@@ -92,7 +92,7 @@ func CloudConfig(c Cluster, clientID string, clientSecret lazuli.Secret) ([]byte
 	} else {
 		a.ClientID, a.ClientSecret = clientID, clientSecret.Reveal()
 	}
-	config, err := json.Marshal(a)
+	config, err := json.Marshal(a) //nolint:gosec // the Secret that this makes is where the client secret belongs
 	if err != nil {
 		return nil, fmt.Errorf("encode the cloud configuration: %w", err)
 	}

@@ -140,8 +140,8 @@ func (f Findings) Err() error {
 func stableUID(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
-		h.Write([]byte(p)) //nolint:errcheck // a hash never fails to write
-		h.Write([]byte{0}) //nolint:errcheck // as above
+		h.Write([]byte(p))
+		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil))[:lazuli.UIDLength]
 }

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lazuli-dev/lazuli"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lazuli-dev/lazuli"
 )
 
 // Cluster holds the facts that manifests may use.

@@ -129,7 +129,7 @@ func (b bundle) read(rd *reader, s *Settings) {
 	case packCalico:
 		s.ProxyMode = rd.oneOf("calico.kubeProxyMode", "iptables", "nftables")
 		s.AllocateNodeCIDRs = false          // Calico's own IPAM hands out the addresses
-		rd.integer("calico.mtu", 1280, 8950) //nolint:mnd // IPv6's least MTU, Azure's largest less VXLAN's header
+		rd.integer("calico.mtu", 1280, 8950) // IPv6's least MTU, Azure's largest less VXLAN's header
 	}
 }
 

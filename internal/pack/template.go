@@ -37,7 +37,7 @@ func functions() template.FuncMap {
 			_, err := quoteScalar(v)
 			return quote(base64.StdEncoding.EncodeToString([]byte(plain(v)))), err
 		},
-		"default": func(def, v any) any { return orDefault(def, v) },
+		"default": orDefault,
 		"lower":   strings.ToLower,
 		"rows":    rows,
 		emitFunc: func(v any) (string, error) {
@@ -75,7 +75,7 @@ func quote(v any) encoded {
 			b.WriteString(`\n`)
 		case r == ' ' || unicode.IsPrint(r):
 			b.WriteRune(r)
-		case r > 0xffff: //nolint:mnd // the end of the basic plane: \u takes four digits
+		case r > 0xffff: // the end of the basic plane: \u takes four digits
 			fmt.Fprintf(&b, `\U%08x`, r)
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
@@ -222,5 +222,5 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxRenderedBytes {
 		return 0, fmt.Errorf("a manifest grew beyond %d bytes", maxRenderedBytes)
 	}
-	return b.Buffer.Write(p) //nolint:wrapcheck // never fails
+	return b.Buffer.Write(p) // never fails
 }

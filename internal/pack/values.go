@@ -60,7 +60,7 @@ func merge(base, override map[string]any) map[string]any {
 		case nil:
 			delete(out, k)
 		case map[string]any:
-			below, _ := out[k].(map[string]any) //nolint:errcheck // what is no map counts as an empty one
+			below, _ := out[k].(map[string]any) // what is no map counts as an empty one
 			out[k] = merge(below, v)
 		default:
 			out[k] = v

@@ -39,7 +39,7 @@ func comparePart(a, b string) int {
 
 // minor is the first two parts of a version: 1.36 of 1.36.3.
 func minor(version string) string {
-	parts := strings.SplitN(version, ".", 3) //nolint:mnd // major, minor, the rest
+	parts := strings.SplitN(version, ".", 3) // major, minor, the rest
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
