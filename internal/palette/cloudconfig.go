@@ -201,7 +201,7 @@ func MachineOf(m *lazuli.Machine, view *lazuli.ClusterSpec) (Machine, error) {
 	disk := AzureOSDisk{OSType: "Linux"}
 	for _, p := range view.Pools {
 		if p.Name == m.Pool {
-			size := int32(p.DiskSizeGB) //nolint:gosec // came from an int32
+			size := int32(p.DiskSizeGB) // came from an int32
 			disk.DiskSizeGB, disk.ManagedDisk = &size, &ManagedDisk{StorageAccountType: p.DiskType}
 		}
 	}
