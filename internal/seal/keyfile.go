@@ -35,12 +35,12 @@ const (
 //
 // Who loses the file loses every sealed value.
 func Open(path string) (*Sealer, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the path
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := create(path); err != nil {
 			return nil, fmt.Errorf("create key file %s: %w", path, err)
 		}
-		raw, err = os.ReadFile(path) //nolint:gosec // the operator names the path
+		raw, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read key file %s: %w", path, err)
@@ -101,11 +101,11 @@ func create(path string) (err error) {
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, keyDirMode); err != nil {
-		return err //nolint:wrapcheck // the caller names the act
+		return err // the caller names the act
 	}
 	f, err := os.CreateTemp(dir, ".key-*") // has mode 0600
 	if err != nil {
-		return err //nolint:wrapcheck // the caller names the act
+		return err // the caller names the act
 	}
 	defer func() { err = errors.Join(err, os.Remove(f.Name()), syncDir(dir)) }()
 	_, err = f.Write(raw.Bytes())
@@ -113,7 +113,7 @@ func create(path string) (err error) {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err //nolint:wrapcheck // the caller names the act
+		return err // the caller names the act
 	}
 	return nil
 }
@@ -123,9 +123,9 @@ func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synced there
 	}
-	d, err := os.Open(dir) //nolint:gosec // the operator names the path
+	d, err := os.Open(dir)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller names the act
+		return err // the caller names the act
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
