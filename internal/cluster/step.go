@@ -302,11 +302,11 @@ func (s *step) settle(name string, in Intent, res resource.Result) {
 		n.Operation.Attempts++
 		n.Operation.NextPoll = s.now.Add(pollDelay(n, res.RetryAfter))
 		s.accepted(n)
-	case resource.StateAbsent:
+	case resource.StateAbsent, resource.StateUnknown:
 		n.Operation = nil
 		n.State = lazuli.NodeIntended
 		// An expired operation tells nothing: only a read of the id proves absence.
-		s.absent[name] = in.Act == ActGet
+		s.absent[name] = in.Act == ActGet && res.State == resource.StateAbsent
 	case resource.StateFailed:
 		var err error = res.Err
 		if res.Err == nil {
