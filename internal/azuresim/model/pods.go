@@ -3,7 +3,6 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -155,7 +154,7 @@ func (w *world) runPod(p *corev1.Pod, node *corev1.Node, m *machine) {
 		if w.blocked(p, node, m) {
 			return
 		}
-		w.once("start/"+id, w.startTime(p, node.Name), func() { w.started(p, m) })
+		w.once("start/"+id, w.startTime(p, node.Name, w.pulled), func() { w.started(p, m) })
 	case p.Status.Phase == corev1.PodRunning && !podReady(p):
 		next := p.DeepCopy()
 		w.setReady(next)
@@ -201,24 +200,6 @@ func (w *world) blocked(p *corev1.Pod, node *corev1.Node, m *machine) bool {
 		}
 	}
 	return false
-}
-
-// startTime draws how long a pod takes to start on a node: the pull of its slowest image, if that is not there yet.
-func (w *world) startTime(p *corev1.Pod, node string) time.Duration {
-	longest := w.draw("start|"+node+"|"+cmp.Or(p.GenerateName, p.Name), pullCached)
-	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
-		key := node + "|" + c.Image
-		if w.pulled[key] || strings.HasPrefix(c.Image, "registry.k8s.io/kube-") || strings.HasPrefix(c.Image, "registry.k8s.io/etcd:") ||
-			strings.HasPrefix(c.Image, "registry.k8s.io/coredns/") {
-			continue
-		}
-		pull := pullAny
-		if installsNetwork(p) {
-			pull = pullNetwork
-		}
-		longest = max(longest, w.draw("pull|"+key, pull))
-	}
-	return longest
 }
 
 // started makes a pod run, unless it has gone or its kubelet has.
