@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/cluster"
+	"github.com/lazuli-dev/lazuli/internal/store"
+)
+
+// live plays the life of the cluster: create, perhaps deletion on the way,
+// rest, deletion, rest.
+func (r *run) live(ctx context.Context) error {
+	deadline := r.weather.started.Add(r.weather.Clears + afterWeather)
+	state := func(want ...lazuli.ClusterState) func() bool {
+		return func() bool {
+			have := r.cluster().Status.State
+			for _, s := range want {
+				if have == s {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	if err := r.until(ctx, deadline, state(lazuli.StateRunning, lazuli.StateDeleted)); err != nil {
+		return err
+	}
+	if !r.deleted && len(r.oracle.faults) == 0 {
+		r.trace.note("running")
+		if err := r.until(ctx, time.Now().Add(restTime), func() bool { return r.deleted }); err != nil {
+			return err
+		}
+		if !r.deleted {
+			r.oracle.inventory()
+		}
+	}
+	if r.opts.OnlyCreate || len(r.oracle.faults) > 0 {
+		return nil
+	}
+	if !r.deleted {
+		if err := r.remove(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.until(ctx, deadline.Add(afterWeather), state(lazuli.StateDeleted)); err != nil {
+		return err
+	}
+	r.trace.note("deleted")
+	r.oracle.empty()
+	if err := r.until(ctx, time.Now().Add(restTime), func() bool { return false }); err != nil {
+		return err
+	}
+	r.oracle.empty()
+	return nil
+}
+
+// remove is the user's DELETE.
+func (r *run) remove(ctx context.Context) error {
+	r.deleted = true
+	r.deleteFrom = r.points
+	r.trace.note("the user deletes")
+	err := r.store.Update(ctx, func(tx store.Tx) error {
+		var c lazuli.Cluster
+		if err := tx.Get(ctx, r.uid, &c); err != nil {
+			return err
+		}
+		c.Delete = &lazuli.DeleteIntent{At: time.Now(), Actor: "tester"}
+		c.Status.State = lazuli.StateDeleting
+		if err := tx.Update(ctx, &c); err != nil {
+			return err
+		}
+		return tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: r.uid}, time.Time{})
+	})
+	if err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	return nil
+}
+
+// world lets happen what happens by the clock.
+func (r *run) world(ctx context.Context) error {
+	since := time.Since(r.weather.started)
+	if r.quota && since > r.weather.Clears {
+		r.quota = false
+		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: "cores", Limit: 1000})
+	}
+	if !r.deleted && r.plan.deleteAfter > 0 && since > r.plan.deleteAfter {
+		return r.remove(ctx)
+	}
+	return nil
+}
+
+// until works until done says so; coming to the deadline is a fault unless done
+// never will.
+func (r *run) until(ctx context.Context, deadline time.Time, done func() bool) error {
+	rest := deadline.Sub(time.Now()) <= restTime
+	for {
+		if err := r.world(ctx); err != nil {
+			return err
+		}
+		if done() {
+			return nil
+		}
+		if !time.Now().Before(deadline) || len(r.oracle.faults) >= mostFaults {
+			if !rest {
+				r.oracle.blame("not there by the deadline: %s", r.why())
+			}
+			return nil
+		}
+		time.Sleep(time.Millisecond) // a claim takes time, and the store's is in microseconds
+		leases, err := r.records.Claim(ctx, owner, []lazuli.Kind{lazuli.KindCluster}, 1, lease)
+		if r.proc.dead {
+			if err := r.rebirth(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("claim: %w", err)
+		}
+		if len(leases) == 0 {
+			if err := r.sleep(ctx, deadline); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.session(ctx, leases[0]); err != nil {
+			return err
+		}
+		if r.proc.dead {
+			if err := r.rebirth(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// sleep waits for the next thing that is due.
+func (r *run) sleep(ctx context.Context, deadline time.Time) error {
+	next := deadline
+	due, ok, err := r.store.NextDue(ctx, []lazuli.Kind{lazuli.KindCluster})
+	if err != nil {
+		return fmt.Errorf("next due: %w", err)
+	}
+	if ok && due.Before(next) {
+		next = due
+	}
+	if at := r.weather.started.Add(r.plan.deleteAfter); !r.deleted && r.plan.deleteAfter > 0 && at.Before(next) {
+		next = at
+	}
+	time.Sleep(max(time.Until(next), time.Millisecond))
+	return nil
+}
+
+// rebirth starts the next process after some time.
+func (r *run) rebirth(ctx context.Context) error {
+	const longest = 20 * time.Second
+	time.Sleep(time.Duration(r.random.Int64N(int64(longest))))
+	r.trace.note("a new process")
+	return r.birth(ctx)
+}
+
+// session is one reconcile of the cluster, its effects one at a time.
+func (r *run) session(ctx context.Context, l store.Lease) error {
+	s, err := r.hub.Open(ctx, l)
+	switch {
+	case lazuli.CodeOf(err) == lazuli.CodeNotFound:
+		return r.finish(ctx, store.Finish{Lease: l, Drop: true})
+	case err != nil:
+		return fmt.Errorf("open: %w", err)
+	}
+	f := &flight{inFlight: map[string]bool{}}
+	for {
+		if l, err = r.store.Renew(ctx, l, lease); err != nil {
+			return fmt.Errorf("renew: %w", err)
+		}
+		plan, err := s.Step(ctx, f.news(r), f.inFlight)
+		if r.proc.dead {
+			return nil
+		}
+		if err != nil {
+			r.oracle.blame("step: %v", err)
+			return r.finish(ctx, store.Finish{Lease: l, Due: time.Now().Add(time.Second)})
+		}
+		for _, in := range plan.Intents {
+			r.trace.note("intent %s", in.Key())
+			f.inFlight[in.Key()] = true
+			f.pending = append(f.pending, in)
+		}
+		if r.steps++; r.steps > mostSteps {
+			r.oracle.blame("no end after %d steps: %s", mostSteps, r.why())
+			return nil
+		}
+		if len(f.inFlight) == 0 {
+			return r.rest(ctx, l, plan)
+		}
+		if err := r.act(ctx, s, f); err != nil || r.proc.dead {
+			return err
+		}
+	}
+}
+
+// flight are the intents that are named and not answered.
+type flight struct {
+	inFlight map[string]bool
+	pending  []cluster.Intent
+	answers  []cluster.Answer
+}
+
+// news takes some of the answers, in an order that the seed chooses.
+func (f *flight) news(r *run) []cluster.Answer {
+	if len(f.answers) == 0 {
+		return nil
+	}
+	r.random.Shuffle(len(f.answers), func(i, j int) { f.answers[i], f.answers[j] = f.answers[j], f.answers[i] })
+	n := r.random.IntN(len(f.answers) + 1)
+	if len(f.pending) == 0 {
+		n = max(1, n)
+	}
+	out := f.answers[:n:n]
+	f.answers = f.answers[n:]
+	for _, a := range out {
+		delete(f.inFlight, a.Intent.Key())
+	}
+	return out
+}
+
+// act carries some intents out, and lets time pass.
+func (r *run) act(ctx context.Context, s *cluster.Session, f *flight) error {
+	for range 1 + r.random.IntN(3) {
+		if len(f.pending) == 0 {
+			break
+		}
+		i := r.random.IntN(len(f.pending))
+		in := f.pending[i]
+		f.pending = append(f.pending[:i], f.pending[i+1:]...)
+		a := s.CarryOut(ctx, in)
+		if r.proc.dead {
+			return nil
+		}
+		r.trace.note("answer %s %s %s", in.Key(), a.Result.State, lazuli.CodeOf(a.Err))
+		f.answers = append(f.answers, a)
+		if err := r.world(ctx); err != nil {
+			return err
+		}
+	}
+	r.dawdle()
+	return nil
+}
+
+// dawdle lets time pass: mostly a moment, now and then long.
+func (r *run) dawdle() {
+	const moment, while, long = 200 * time.Millisecond, 5 * time.Second, 2 * time.Minute
+	d := moment
+	switch n := r.random.IntN(100); {
+	case n < 70:
+	case n < 98 || r.opts.Calm:
+		d = while
+	default:
+		d = long
+	}
+	time.Sleep(time.Duration(r.random.Int64N(int64(d))))
+}
+
+// rest ends the run as the engine does.
+func (r *run) rest(ctx context.Context, l store.Lease, p cluster.Plan) error {
+	f := store.Finish{Lease: l, Due: p.Wake, Reset: true}
+	if p.Outcome.String() == "remove" {
+		f.Drop = true
+	}
+	return r.finish(ctx, f)
+}
+
+func (r *run) finish(ctx context.Context, f store.Finish) error {
+	if err := r.records.Finish(ctx, []store.Finish{f}); err != nil && !r.proc.dead {
+		return fmt.Errorf("finish: %w", err)
+	}
+	return nil
+}
+
+// why says what keeps the cluster from its end.
+func (r *run) why() string {
+	c := r.cluster()
+	text := string(c.Status.State) + " " + c.Status.Message
+	for _, n := range r.nodes() {
+		if n.State != lazuli.NodeDone && n.State != lazuli.NodeGone && n.State != lazuli.NodeWaiting {
+			text += fmt.Sprintf("\n  %s %s %s", n.Name, n.State, n.Message)
+		}
+	}
+	return text
+}

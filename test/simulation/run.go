@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/azure"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/azuresim/model"
+	"github.com/lazuli-dev/lazuli/internal/cluster"
+	"github.com/lazuli-dev/lazuli/internal/pack"
+	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+)
+
+const (
+	tenant       = "11111111-1111-4111-8111-111111111111"
+	subscription = "22222222-2222-4222-8222-222222222222"
+	principal    = "33333333-3333-4333-8333-333333333333"
+	object       = "44444444-4444-4444-8444-444444444444"
+	secret       = "fixture-secret"
+	group        = "rg-sim"
+	location     = "westeurope"
+	project      = "000000000000000000000001"
+	owner        = "hub"
+	sshKey       = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0sH5wY9zVnHXvQmJ9rUqkzMlOeVwVf2mXx0nWlq7aB sim"
+
+	lease        = 10 * time.Minute
+	afterWeather = 3 * time.Hour // after it cleared, all must have come to an end
+	restTime     = 5 * time.Minute
+	mostSteps    = 3_000
+)
+
+// Options say what a run is about.
+type Options struct {
+	Seed   uint64
+	Packs  *pack.Registry
+	KillAt int  // the point at which the process dies; 0 is none
+	Calm   bool // no weather: for finding and trying the points
+	// Of calm runs; 0 is drawn.
+	ControlPlanes, Workers int
+	// DeleteAfter is when the user deletes a calm cluster; 0 is once it runs.
+	DeleteAfter time.Duration
+	OnlyCreate  bool // a calm run ends when the cluster runs
+}
+
+// Report is what came of a run.
+type Report struct {
+	Seed      uint64
+	Hash      string
+	Trace     *Trace
+	Faults    []string // violations; none is a good run
+	Met       map[Fault]int
+	Points    int // where the process could have died
+	Killed    int
+	Virtual   time.Duration
+	Plan      string
+	FirstTask int // points before this belong to the create
+}
+
+// plan is what happens beside the weather.
+type plan struct {
+	controlPlanes, workers int
+	deleteAfter            time.Duration // since the start; 0 is once it runs
+	zombie                 bool
+}
+
+// run is one seed under way.
+type run struct {
+	opts    Options
+	random  *rand.Rand // of the driver
+	weather *Weather
+	plan    plan
+	trace   *Trace
+	oracle  *oracle
+
+	sim      *azuresim.Simulator
+	machines *model.Machines
+	store    *sqlite.Store
+	names    io.Reader // of the product
+
+	proc     *process
+	hub      *cluster.Reconciler
+	client   *azure.Client
+	records  *records
+	setup    bool
+	points   int
+	kills    int
+	steps    int
+	deleted  bool
+	uid      string
+	tag      string
+	foreign  string
+	history  []snapshot
+	listedTo time.Time
+	held     map[string]time.Time
+	quota    bool
+
+	conflicts  int
+	deleteFrom int // points before it are those of the create
+}
+
+// Run plays one seed. It must be called in a bubble of testing/synctest.
+func Run(ctx context.Context, opts Options) (rep *Report, err error) {
+	started := time.Now()
+	r := &run{
+		opts: opts, random: stream(opts.Seed, 1), trace: newTrace(started), held: map[string]time.Time{}, tag: lazuli.ClusterTag,
+	}
+	r.weather = calm(started)
+	if !opts.Calm {
+		r.weather = newWeather(stream(opts.Seed, 2), started)
+	}
+	r.oracle = newOracle(r)
+	r.draw()
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.build(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.live(ctx); err != nil {
+		return nil, err
+	}
+	return &Report{
+		Seed: opts.Seed, Hash: r.trace.Hash(), Trace: r.trace, Faults: r.oracle.faults, Met: r.weather.Met, Points: r.points,
+		Killed: r.kills, Virtual: time.Since(started), FirstTask: r.deleteFrom,
+		Plan: fmt.Sprintf("%d+%d, weather until %s, delete after %s", r.plan.controlPlanes, r.plan.workers, r.weather.Clears, r.plan.deleteAfter),
+	}, nil
+}
+
+func stream(seed, purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, purpose)) } //nolint:gosec // replays, not secrets
+
+// draw decides the plan.
+func (r *run) draw() {
+	r.plan = plan{controlPlanes: 1, workers: 1 + r.random.IntN(2)}
+	if r.random.IntN(4) == 0 {
+		r.plan.controlPlanes = 3
+	}
+	if r.random.IntN(2) == 0 {
+		const longest = 15 * time.Minute
+		r.plan.deleteAfter = time.Duration(r.random.Int64N(int64(longest)))
+		if r.random.IntN(2) == 0 {
+			r.plan.deleteAfter /= 10
+		}
+	}
+	if r.opts.Calm {
+		r.plan.deleteAfter = r.opts.DeleteAfter
+	}
+	if r.opts.ControlPlanes > 0 {
+		r.plan.controlPlanes, r.plan.workers = r.opts.ControlPlanes, r.opts.Workers
+	}
+	r.plan.zombie = !r.opts.Calm && r.random.IntN(3) == 0
+}
+
+// build makes Azure, the database and the first process.
+func (r *run) build(ctx context.Context) error {
+	var err error
+	r.machines = model.New(model.Options{})
+	r.sim, err = azuresim.New(azuresim.Config{
+		Seed: r.opts.Seed, Machines: r.machines, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+	})
+	if err != nil {
+		return fmt.Errorf("make simulator: %w", err)
+	}
+	if err := r.sim.Seed(azuresim.World{
+		Tenants:         []azuresim.Tenant{{ID: tenant, DisplayName: "sim"}},
+		Subscriptions:   []azuresim.Subscription{{ID: subscription, TenantID: tenant, DisplayName: "sim"}},
+		Principals:      []azuresim.Principal{{TenantID: tenant, ClientID: principal, ObjectID: object, Name: "hub", Secret: secret}},
+		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + subscription}},
+		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: location}},
+	}); err != nil {
+		return fmt.Errorf("seed simulator: %w", err)
+	}
+	var key [32]byte
+	for i := range key {
+		key[i] = byte(r.opts.Seed >> (8 * (i % 8)))
+	}
+	r.names = rand.NewChaCha8(key)
+	r.store, err = sqlite.Open(ctx, sqlite.Options{Path: sqlite.Memory, Random: rand.NewChaCha8([32]byte{2})})
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	r.setup = true
+	if err := r.birth(ctx); err != nil {
+		return err
+	}
+	if err := r.neighbour(ctx); err != nil {
+		return err
+	}
+	if err := r.order(ctx); err != nil {
+		return err
+	}
+	r.setup = false
+	if r.weather.Quota {
+		r.weather.met(FaultQuota)
+		r.quota = true
+		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: "cores", Limit: r.random.IntN(6)})
+	}
+	return nil
+}
+
+func (r *run) close() error {
+	if r.client != nil {
+		r.client.Close()
+	}
+	if r.sim != nil {
+		r.sim.Close()
+	}
+	if r.store != nil {
+		return r.store.Close()
+	}
+	return nil
+}
+
+// birth starts a process that knows only what is on record.
+func (r *run) birth(ctx context.Context) error {
+	if r.client != nil {
+		r.client.Close()
+	}
+	r.proc = &process{run: r}
+	log := slog.New(slog.DiscardHandler)
+	r.client = azure.New(azure.Config{
+		Logger: log, Transport: &wire{p: r.proc, next: r.sim.Transport(), closed: map[string]time.Time{}},
+	})
+	r.records = &records{Store: r.store, p: r.proc}
+	var err error
+	r.hub, err = cluster.New(cluster.Config{
+		Store: r.records, Azure: r.client, Workload: &guests{p: r.proc, machines: r.machines, parsed: map[string][]manifest{}},
+		Seal: plainSeal{}, Packs: r.opts.Packs, Logger: log, Random: r.names,
+		Cloud: func(string) (resource.Cloud, error) {
+			return resource.Cloud{
+				Name: "AzurePublicCloud", ARMURL: "https://management.sim", AuthorityURL: "https://login.sim", ResolveByAddress: true,
+			}, nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("make hub: %w", err)
+	}
+	if err := r.store.Release(ctx, owner); err != nil {
+		return fmt.Errorf("start hub: %w", err)
+	}
+	return nil
+}
+
+// neighbour puts something into the group that is not ours.
+func (r *run) neighbour(ctx context.Context) error {
+	r.foreign = resource.ID(subscription, group, resource.TypeSecurityGroup, "somebody-elses")
+	cloud := resource.Cloud{Name: "AzurePublicCloud", ARMURL: "https://management.sim", AuthorityURL: "https://login.sim"}
+	_, err := r.client.Put(ctx, resource.Target{
+		Cloud: cloud, TenantID: tenant, ClientID: principal, ClientSecret: lazuli.NewSecret(secret), SubscriptionID: subscription, Location: location,
+	}, resource.SecurityGroup{Common: resource.Common{ID: r.foreign, Location: location}})
+	if err != nil {
+		return fmt.Errorf("make the neighbour's resource: %w", err)
+	}
+	return nil
+}
+
+// order stores a cluster as the API would.
+func (r *run) order(ctx context.Context) error {
+	uids := make([]string, 4)
+	for i := range uids {
+		var err error
+		if uids[i], err = lazuli.NewUID(time.Now(), r.names); err != nil {
+			return fmt.Errorf("draw uid: %w", err)
+		}
+	}
+	r.uid = uids[0]
+	account := &lazuli.Account{
+		Meta: lazuli.Meta{UID: uids[1], Name: "sim", Project: project}, Environment: "AzurePublicCloud",
+		TenantID: tenant, ClientID: principal, ClientSecret: lazuli.Sealed(secret),
+	}
+	var layers []lazuli.Layer
+	for _, name := range []string{"ubuntu-azure", "kubernetes", "cni-calico-azure", "csi-azure"} {
+		p, err := r.opts.Packs.Resolve(name, "", "")
+		if err != nil {
+			return fmt.Errorf("find pack: %w", err)
+		}
+		layers = append(layers, lazuli.Layer{Name: name, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer), Version: p.Version})
+	}
+	c := &lazuli.Cluster{
+		Meta:       lazuli.Meta{UID: r.uid, Name: "sim", Project: project, Labels: map[string]string{"env": "sim"}},
+		AccountUID: account.UID, CloudConfigUID: uids[2],
+		Profiles: []lazuli.ProfileSnapshot{{UID: uids[3], Name: "base", Type: "infra", CloudType: "azure", ProfileVersion: "1.0.0", Layers: layers}},
+		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
+		Spec: fmt.Appendf(nil, `{"cloudAccountUid":%q,"cloudConfig":{"location":%q,"resourceGroup":%q,"subscriptionId":%q,"sshKey":%q},
+			"machinepoolconfig":[
+			{"cloudConfig":{"instanceType":"Standard_D4s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":"workers","size":%d,"isControlPlane":false,"labels":["worker"]}},
+			{"cloudConfig":{"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
+			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}]}`,
+			account.UID, location, group, subscription, sshKey, r.plan.workers, r.plan.controlPlanes),
+	}
+	err := r.store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.Create(ctx, account); err != nil {
+			return err
+		}
+		if err := tx.Create(ctx, c); err != nil {
+			return err
+		}
+		return tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: r.uid}, time.Time{})
+	})
+	if err != nil {
+		return fmt.Errorf("order a cluster: %w", err)
+	}
+	return nil
+}
+
+// cluster reads the record of the cluster.
+func (r *run) cluster() *lazuli.Cluster {
+	var c lazuli.Cluster
+	if err := r.store.Get(context.Background(), r.uid, &c); err != nil { //nolint:contextcheck // the oracle's own look
+		r.oracle.blame("read the cluster: %v", err)
+	}
+	return &c
+}
+
+func owned[T any](r *run, kind lazuli.Kind) []*T {
+	page, err := r.store.Query(context.Background(), store.Query{ //nolint:contextcheck // the oracle's own look
+		Kind: kind, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: r.uid}}, Sort: store.FieldName,
+	})
+	if err != nil {
+		r.oracle.blame("list %s: %v", kind, err)
+		return nil
+	}
+	out := make([]*T, 0, len(page.Rows))
+	for _, row := range page.Rows {
+		o := new(T)
+		if err := json.Unmarshal(row.Data, o); err != nil {
+			r.oracle.blame("read %s %s: %v", kind, row.Meta.Name, err)
+			continue
+		}
+		out = append(out, o)
+		if h, ok := any(o).(lazuli.Object); ok {
+			*h.Head() = row.Meta
+		}
+	}
+	return out
+}
+
+func (r *run) nodes() []*lazuli.Node             { return owned[lazuli.Node](r, lazuli.KindNode) }
+func (r *run) machineRecords() []*lazuli.Machine { return owned[lazuli.Machine](r, lazuli.KindMachine) }
+
+// nodeOf is the record of a resource, nil without one.
+func (r *run) nodeOf(id string) *lazuli.Node {
+	for _, n := range r.nodes() {
+		if id != "" && strings.EqualFold(n.AzureID, id) {
+			return n
+		}
+	}
+	return nil
+}
+
+// holds reports whether Azure has a resource, and in which state.
+func (r *run) holds(id string) (state string, there bool) {
+	for _, i := range r.sim.Resources() {
+		if strings.EqualFold(i.ID, id) {
+			return i.ProvisioningState, true
+		}
+	}
+	return "", false
+}
+
+// left lists what Azure holds beside the group and what is not ours.
+func (r *run) left() []string {
+	var out []string
+	for _, i := range r.sim.Resources() {
+		if !strings.HasSuffix(strings.ToLower(i.Type), "resourcegroups") && !strings.EqualFold(i.ID, r.foreign) {
+			out = append(out, i.ID)
+		}
+	}
+	return out
+}
+
+// failed reports whether a machine's resource may be replaced.
+func (r *run) failed(string) bool { return false }
