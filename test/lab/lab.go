@@ -16,6 +16,7 @@ import (
 	randv2 "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -371,5 +372,30 @@ func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Timeline writes when each record of a cluster was intended and done, and what
+// Azure says of the same, in seconds since begin.
+func (l *Lab) Timeline(to io.Writer, uid string, begin time.Time) {
+	l.t.Helper()
+	page, err := l.Store.Query(l.t.Context(), store.Query{
+		Kind: lazuli.KindNode, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: uid}}, Sort: store.FieldName,
+	})
+	check(l.t, err)
+	nodes := make([]lazuli.Node, len(page.Rows))
+	for i, row := range page.Rows {
+		check(l.t, json.Unmarshal(row.Data, &nodes[i]))
+	}
+	slices.SortFunc(nodes, func(a, b lazuli.Node) int { return a.EndedAt.Compare(b.EndedAt) })
+	since := func(t time.Time) float64 { return t.Sub(begin).Seconds() }
+	for _, n := range nodes {
+		_, _ = fmt.Fprintf(to, "%7.2f %7.2f %s", since(n.StartedAt), since(n.EndedAt), n.Name)
+		for _, a := range l.Sim.Acts() {
+			if strings.EqualFold(a.ID, n.AzureID) && a.Method == "PUT" {
+				_, _ = fmt.Fprintf(to, "  PUT %.2f effect %.2f answered %.2f ended %.2f", since(a.Began), since(a.Effect), since(a.Answered), since(a.Ended))
+			}
+		}
+		_, _ = fmt.Fprintln(to)
 	}
 }
