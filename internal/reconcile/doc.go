@@ -63,9 +63,10 @@
 //
 // # Start and end
 //
-// Run ends the leases that a former process of the same owner left, so that
-// its work goes on at once. When Run's context ends, nothing more is claimed;
+// Run ends the leases that a former process of the same owner left, or, on a
+// database that one process has alone, any process, so that the work goes on
+// at once. When Run's context ends, nothing more is claimed;
 // runs get Drain to come to their end, then their contexts are cancelled, and
 // what they were at is due at once for the next process. After a crash the work is
-// taken over when its lease is over, or at once by the same owner.
+// taken over when its lease is over, or at once as said above.
 package reconcile

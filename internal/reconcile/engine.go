@@ -38,7 +38,7 @@ const (
 type Config struct {
 	Store        store.Store             // required
 	Handlers     map[lazuli.Kind]Handler // required; only these kinds are claimed
-	Owner        string                  // required; names this process and is the same after its restart
+	Owner        string                  // required; names this process: two that run at once never share it
 	Concurrency  int                     // runs at a time; default 32
 	Lease        time.Duration           // how long a dead process keeps others out; default 60 s
 	PollInterval time.Duration           // safety net; default 2 s
@@ -121,6 +121,31 @@ func (e *Engine) Stats() Stats {
 	}
 }
 
+// release ends what a former process left. A store that cannot answer is waited
+// for, unless it is closed.
+func (e *Engine) release(ctx context.Context, changes <-chan store.Change) error {
+	for {
+		err := e.cfg.Store.Release(ctx, e.cfg.Owner)
+		if lazuli.CodeOf(err) != lazuli.CodeUnavailable {
+			return err
+		}
+		e.cfg.Logger.Error("cannot release leases", "error", err)
+		retry := time.After(storeRetry)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-retry:
+				waiting = false
+			case _, open := <-changes: // all that is due is claimed afterwards
+				if !open {
+					return err
+				}
+			}
+		}
+	}
+}
+
 // Run works until ctx ends, then drains and returns nil. It fails when the
 // store cannot be watched at the start or is closed meanwhile, and when runs
 // do not return although their contexts were cancelled. An Engine runs once at
@@ -142,7 +167,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		for range changes { //nolint:revive // waits for the watch to end
 		}
 	}()
-	if err := e.cfg.Store.Release(ctx, e.cfg.Owner); err != nil {
+	if err := e.release(ctx, changes); err != nil {
 		return fmt.Errorf("run the reconcile engine: %w", err)
 	}
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+	"github.com/lazuli-dev/lazuli/internal/store/postgres"
 )
 
 // Config is everything that the hub can be told. Each field has a key (its
@@ -23,15 +24,18 @@ import (
 type Config struct {
 	// Listen is where the API is served.
 	Listen string `koanf:"listen" doc:"address and port of the API (HTTPS)"`
-	// DataDir holds all state: database, keys, certificates. It is made when
-	// missing, for this user alone.
-	DataDir string `koanf:"dataDir" doc:"directory of the database, the keys and the certificates"`
+	// DataDir holds the embedded database, keys and certificates. It is made
+	// when missing, for this user alone. Hubs that share a PostgreSQL database
+	// have a directory each, with the same seal.key in it.
+	DataDir string `koanf:"dataDir" doc:"directory of the embedded database, the keys and the certificates"`
 	// ProbeInterval is how often a cluster that comes up or goes away is looked at.
 	ProbeInterval time.Duration `koanf:"probeInterval" doc:"how often a cluster that is coming up or going away is looked at"`
 	// HealthInterval is how often a running cluster is looked at.
 	HealthInterval time.Duration `koanf:"healthInterval" doc:"how often a running cluster's API server is asked whether it is well"`
 	// ShutdownTimeout bounds how long requests under way may take after a stop.
 	ShutdownTimeout time.Duration `koanf:"shutdownTimeout" doc:"how long requests under way may take when the hub stops"`
+	// Database is where the state is kept.
+	Database DatabaseConfig `koanf:"database"`
 	// TLS is the API's certificate.
 	TLS TLSConfig `koanf:"tls"`
 	// Log is the hub's own log, on standard error.
@@ -40,6 +44,16 @@ type Config struct {
 	Admin AdminConfig `koanf:"admin"`
 	// Azure is how to reach Azure.
 	Azure AzureConfig `koanf:"azure"`
+}
+
+// DatabaseConfig chooses between the embedded database, for one hub, and a
+// PostgreSQL database, which several hubs may share.
+type DatabaseConfig struct {
+	// URL is postgres://user:password@host:port/database?parameters; see
+	// postgres.Options for the parameters. Empty is the embedded SQLite in
+	// DataDir. What is printed of it has no password, which may also come from
+	// PGPASSWORD or a file of libpq.
+	URL string `koanf:"url" doc:"PostgreSQL database, postgres://USER:PASSWORD@HOST:PORT/NAME; empty keeps the state in the data directory (SQLite, one hub alone)" secret:"url"`
 }
 
 // TLSConfig names the API's certificate. Without one, the hub makes a
@@ -127,6 +141,13 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		f.Add("dataDir", "a directory is needed")
 	}
+	if c.Database.URL != "" {
+		if !c.Database.known() {
+			f.Add("database.url", "it does not begin with postgres:// or postgresql://")
+		} else if err := postgres.ParseURL(c.Database.URL); err != nil {
+			f.Add("database.url", "%s; %s", err, lazuli.RemedyOf(err))
+		}
+	}
 	if c.ProbeInterval < minInterval {
 		f.Add("probeInterval", "%s is shorter than %s", c.ProbeInterval, minInterval)
 	}
@@ -149,6 +170,10 @@ func (c Config) Validate() error {
 		c.Azure.Environments[name].validate("azure.environments."+name, &f)
 	}
 	return f.Err()
+}
+
+func (d DatabaseConfig) known() bool {
+	return strings.HasPrefix(d.URL, "postgres://") || strings.HasPrefix(d.URL, "postgresql://")
 }
 
 func (e Environment) validate(path string, f *lazuli.Fields) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -29,8 +30,11 @@ const maxConfigBytes = 1 << 20
 type keyInfo struct {
 	path   string // azure.environments.AzurePublicCloud.armURL
 	doc    string
-	secret bool
+	secret string // "": not one; secretURL: printed without its password; else never printed
 }
+
+// secretURL marks a key that is a URL with a password in it.
+const secretURL = "url"
 
 func (k keyInfo) env() string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_"))
@@ -116,9 +120,8 @@ func (v values) Read() (map[string]any, error) {
 
 // flatten turns a configuration into values by key.
 func flatten(prefix string, v reflect.Value, out map[string]any) map[string]any {
-	for i := range v.NumField() {
-		path := join(prefix, v.Type().Field(i).Tag.Get("koanf"))
-		field := v.Field(i)
+	for f, field := range v.Fields() {
+		path := join(prefix, f.Tag.Get("koanf"))
 		switch field.Kind() {
 		case reflect.Struct:
 			flatten(path, field, out)
@@ -127,7 +130,7 @@ func flatten(prefix string, v reflect.Value, out map[string]any) map[string]any 
 				flatten(join(path, name.String()), field.MapIndex(name), out)
 			}
 		default:
-			if d, ok := field.Interface().(time.Duration); ok {
+			if d, ok := reflect.TypeAssert[time.Duration](field); ok {
 				out[path] = d.String()
 				continue
 			}
@@ -140,8 +143,7 @@ func flatten(prefix string, v reflect.Value, out map[string]any) map[string]any 
 // describe lists the keys of a type; the environments' keys once per name.
 func describe(prefix string, t reflect.Type, names []string) []keyInfo {
 	var out []keyInfo
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		path := join(prefix, f.Tag.Get("koanf"))
 		switch f.Type.Kind() {
 		case reflect.Struct:
@@ -151,7 +153,7 @@ func describe(prefix string, t reflect.Type, names []string) []keyInfo {
 				out = append(out, describe(join(path, name), f.Type.Elem(), nil)...)
 			}
 		default:
-			out = append(out, keyInfo{path: path, doc: f.Tag.Get("doc"), secret: f.Tag.Get("secret") == "true"})
+			out = append(out, keyInfo{path: path, doc: f.Tag.Get("doc"), secret: f.Tag.Get("secret")})
 		}
 	}
 	return out
@@ -170,11 +172,11 @@ func join(prefix, key string) string {
 
 // readFile reads the file's values by key and refuses unknown keys.
 func readFile(name string) (map[string]any, error) {
-	f, err := os.Open(name) //nolint:gosec // the operator names the file
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open configuration: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration %s: %w", name, err)
@@ -225,7 +227,7 @@ const anyName = "*"
 // wild replaces the name of an environment, which is free.
 func wild(path string) string {
 	parts := strings.Split(path, ".")
-	if len(parts) > 2 && parts[0] == "azure" && parts[1] == "environments" { //nolint:mnd // the third part is the name
+	if len(parts) > 2 && parts[0] == "azure" && parts[1] == "environments" {
 		parts[2] = anyName
 	}
 	return strings.Join(parts, ".")
@@ -242,7 +244,8 @@ func branch(path string) bool {
 }
 
 // PrintConfig writes the configuration as the YAML that LoadConfig reads, each
-// key with its meaning and its environment variable. Secrets are left out.
+// key with its meaning and its environment variable. Secrets are left out, also
+// from URLs.
 func PrintConfig(w io.Writer, cfg Config) error {
 	flat := flatten("", reflect.ValueOf(cfg), map[string]any{})
 	var b strings.Builder
@@ -259,7 +262,11 @@ func PrintConfig(w io.Writer, cfg Config) error {
 		indent := strings.Repeat("  ", len(section))
 		fmt.Fprintf(&b, "%s# %s (%s)\n", indent, k.doc, k.env())
 		value := flat[k.path]
-		if k.secret {
+		switch k.secret {
+		case "":
+		case secretURL:
+			value = withoutPassword(fmt.Sprint(value))
+		default:
 			value = ""
 		}
 		text, err := yaml.Marshal(value)
@@ -272,6 +279,25 @@ func PrintConfig(w io.Writer, cfg Config) error {
 		return fmt.Errorf("print configuration: %w", err)
 	}
 	return nil
+}
+
+// withoutPassword is a URL that can be shown; what is no URL cannot.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	q := u.Query()
+	for key := range q {
+		if strings.Contains(strings.ToLower(key), "password") {
+			q.Del(key)
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -39,7 +39,7 @@ func (p prober) CheckAccount(ctx context.Context, c api.AzureCredentials) error 
 	if err != nil {
 		return err
 	}
-	return p.azure.CheckCredentials(ctx, t) //nolint:wrapcheck // a *lazuli.Error that names the act
+	return p.azure.CheckCredentials(ctx, t)
 }
 
 // answers are what Azure says to the questions of Placement.

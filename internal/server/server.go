@@ -29,6 +29,7 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/reconcile"
 	"github.com/lazuli-dev/lazuli/internal/seal"
 	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/store/postgres"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
@@ -43,6 +44,7 @@ const (
 	maxHeader     = 64 << 10
 	dialTimeout   = 10 * time.Second
 	keepAlive     = 30 * time.Second
+	ownerLen      = 8 // random letters in the name of a process
 )
 
 // Server is a hub that is ready to run.
@@ -77,13 +79,11 @@ func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *S
 	if s.tls, err = tlsConfig(cfg); err != nil {
 		return nil, err
 	}
-	_, statErr := os.Stat(filepath.Join(cfg.DataDir, databaseName))
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(cfg.DataDir, databaseName), Logger: s.log})
+	fresh, err := s.openStore(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s.store = db
-	if err := s.bootstrap(ctx, errors.Is(statErr, fs.ErrNotExist)); err != nil {
+	if err := s.bootstrap(ctx, fresh); err != nil {
 		return nil, err
 	}
 	if err := s.compose(version); err != nil {
@@ -97,6 +97,42 @@ func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *S
 		}
 	}
 	return s, nil
+}
+
+// openStore opens the database that is configured; fresh is that no hub has
+// used it before.
+func (s *Server) openStore(ctx context.Context) (fresh bool, err error) {
+	if s.cfg.Database.URL == "" {
+		path := filepath.Join(s.cfg.DataDir, databaseName)
+		_, statErr := os.Stat(path)
+		db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Logger: s.log})
+		if err != nil {
+			return false, err
+		}
+		s.store = db
+		return errors.Is(statErr, fs.ErrNotExist), nil
+	}
+	db, err := postgres.Open(ctx, postgres.Options{URL: s.cfg.Database.URL, Logger: s.log.With("part", "store")})
+	if err != nil {
+		return false, err
+	}
+	s.store = db
+	keys, err := db.Query(ctx, store.Query{Kind: lazuli.KindAPIKey, Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	if keys.Total == 0 {
+		return true, nil
+	}
+	// A new sealing key would open nothing of what the other hubs sealed.
+	if _, err := os.Stat(filepath.Join(s.cfg.DataDir, sealKeyName)); errors.Is(err, fs.ErrNotExist) {
+		return false, &lazuli.Error{
+			Code:    lazuli.CodeUnavailable,
+			Message: "the database holds what other hubs have sealed, and there is no " + sealKeyName + " in " + s.cfg.DataDir,
+			Remedy:  "Copy " + sealKeyName + " from the data directory of a hub on this database.",
+		}
+	}
+	return false, nil
 }
 
 func (l LogConfig) logger(w io.Writer) *slog.Logger {
@@ -124,7 +160,7 @@ func (s *Server) bootstrap(ctx context.Context, fresh bool) error {
 	}
 	made, err := auth.Bootstrap(ctx, s.store, auth.BootstrapOptions{Key: key})
 	if err != nil {
-		return err //nolint:wrapcheck // names the act
+		return err
 	}
 	if made.Key.Empty() {
 		return nil
@@ -143,7 +179,7 @@ func (s *Server) firstKey() (lazuli.Secret, error) {
 	}
 	key, err := auth.NewKey(rand.Reader)
 	if err != nil {
-		return lazuli.Secret{}, err //nolint:wrapcheck // names the act
+		return lazuli.Secret{}, err
 	}
 	s.log.Info("made the first API key", "file", s.cfg.AdminKeyFile())
 	return key, WriteFile(s.cfg.AdminKeyFile(), []byte(key.Reveal()+"\n"))
@@ -171,14 +207,10 @@ func (s *Server) compose(version string) error {
 	if err != nil {
 		return fmt.Errorf("make the cluster reconciler: %w", err)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "hub" // one process alone has the store open
-	}
 	s.engine, err = reconcile.New(reconcile.Config{
 		Store:    s.store,
 		Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: clusters},
-		Owner:    host,
+		Owner:    owner(),
 		Logger:   s.log.With("part", "engine"),
 	})
 	if err != nil {
@@ -192,6 +224,17 @@ func (s *Server) compose(version string) error {
 		return fmt.Errorf("make the API: %w", err)
 	}
 	return nil
+}
+
+// owner names this process among all that share a database. A hub that starts
+// again is another one: what it left is taken over when its leases are over, or
+// at once where the database is the hub's alone.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "hub"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:ownerLen]))
 }
 
 // URL is where clients reach the hub from this host.
@@ -233,7 +276,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil // stopped before it had begun
 		}
-		return err //nolint:wrapcheck // names the act
+		return err
 	})
 	group.Go(func() error {
 		<-ctx.Done()
@@ -246,7 +289,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	return group.Wait() //nolint:wrapcheck // the parts say what they are
+	return group.Wait()
 }
 
 // unhurried lifts the read deadline of GET requests, whose bodies nobody reads:
@@ -256,7 +299,7 @@ func unhurried(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && r.ProtoMajor == 1 {
 			// Without a connection to set it on, there is none to lift.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // see above
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		}
 		h.ServeHTTP(w, r)
 	})

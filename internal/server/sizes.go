@@ -18,7 +18,7 @@ type clusterAzure struct{ *azure.Client }
 func (c clusterAzure) Sizes(ctx context.Context, t resource.Target) ([]resource.Size, error) {
 	sizes, err := c.Client.Sizes(ctx, t)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the act
+		return nil, err
 	}
 	out := make([]resource.Size, 0, len(sizes.Sizes))
 	for _, z := range sizes.Sizes {

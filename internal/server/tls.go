@@ -88,7 +88,7 @@ type authority struct {
 
 func openAuthority(dir, listen string) (*authority, error) {
 	certFile, keyFile := filepath.Join(dir, CAName), filepath.Join(dir, caKeyName)
-	keyPEM, err := os.ReadFile(keyFile) //nolint:gosec // a file of our data directory
+	keyPEM, err := os.ReadFile(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if keyPEM, err = makeAuthority(certFile, keyFile); err != nil {
 			return nil, err
@@ -97,7 +97,7 @@ func openAuthority(dir, listen string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read authority's key: %w", err)
 	}
-	certPEM, err := os.ReadFile(certFile) //nolint:gosec // a file of our data directory
+	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
 		return nil, fmt.Errorf("read authority's certificate: %w", err)
 	}
@@ -190,7 +190,7 @@ func (a *authority) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 // listens on all.
 func subjects(listen string) ([]string, []net.IP) {
 	names := []string{"localhost"}
-	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback} //nolint:mnd // the loopback
+	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	if host, err := os.Hostname(); err == nil && host != "" && host != "localhost" {
 		names = append(names, host)
 	}
@@ -221,7 +221,7 @@ func subjects(listen string) ([]string, []net.IP) {
 // WriteFile writes a file for this user alone (0600), so that readers see the
 // old content or the new one, never a part, also after a power loss.
 func WriteFile(name string, data []byte) error {
-	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, data) { //nolint:gosec // the caller names the file
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, data) {
 		if err := os.Chmod(name, privateFile); err != nil {
 			return fmt.Errorf("set mode of %s: %w", name, err)
 		}
