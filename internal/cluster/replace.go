@@ -153,14 +153,13 @@ func (s *step) replacedLately(pool string) int {
 
 // exhaust notes that a size had no room in a zone, and forgets what is over.
 func (s *step) exhaust(size, zone string) {
-	st := &s.Cluster.Status
-	kept := st.Exhausted[:0:0]
-	for _, e := range st.Exhausted {
+	kept := []lazuli.Exhausted{{Size: size, Zone: zone, Until: s.now.Add(exhaustedFor)}}
+	for _, e := range s.Cluster.Status.Exhausted {
 		if e.Until.After(s.now) && (e.Size != size || e.Zone != zone) {
 			kept = append(kept, e)
 		}
 	}
-	st.Exhausted = append(kept, lazuli.Exhausted{Size: size, Zone: zone, Until: s.now.Add(exhaustedFor)})
+	s.Cluster.Status.Exhausted = kept
 	s.dirtyCluster = true
 }
 
