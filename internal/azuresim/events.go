@@ -48,17 +48,12 @@ func (s *Simulator) wall() time.Time {
 }
 
 // now is the simulated time: inside an event the time the event was due, whenever it really ran, so that a chain of
-// events has the same times whoever drives it. It never goes back. The lock is held.
+// events has the same times whoever drives it, and whoever looked at the clock before. The lock is held.
 func (s *Simulator) now() time.Time {
-	t := s.eventTime
-	if t.IsZero() {
-		t = s.wall()
+	if s.eventTime.IsZero() {
+		return s.wall()
 	}
-	if t.Before(s.floor) {
-		return s.floor
-	}
-	s.floor = t
-	return t
+	return s.eventTime
 }
 
 // after queues a function that runs under the lock. The lock is held.

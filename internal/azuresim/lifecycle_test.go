@@ -376,3 +376,24 @@ func TestAccounting(t *testing.T) {
 		}
 	})
 }
+
+// TestClockIsOnlyLookedAt: reading the time between two requests must not move the events between them.
+func TestClockIsOnlyLookedAt(t *testing.T) {
+	t.Parallel()
+	run := func(look bool) (end any) {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, azuresim.Config{Seed: 9}, world())
+			r := login(t, s, client)
+			_, _, h := r.arm(http.MethodPut, networkBase+"routeTables/a", `{"location":"westeurope"}`)
+			time.Sleep(20 * time.Minute)
+			if look {
+				s.Now()
+			}
+			end = pollDone(t.Context(), t, r, h)["endTime"]
+		})
+		return end
+	}
+	if a, b := run(false), run(true); a != b {
+		t.Errorf("the operation ended at %v, and at %v after a look at the clock", a, b)
+	}
+}

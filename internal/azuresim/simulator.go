@@ -76,7 +76,6 @@ type Simulator struct {
 	queue     eventHeap
 	seq       uint64
 	eventTime time.Time
-	floor     time.Time
 	draws     map[uint64]int
 	guids     uint64
 

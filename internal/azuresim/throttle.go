@@ -43,7 +43,7 @@ func (t *throttle) take(l limit, now time.Time) (left int, wait time.Duration, e
 		b = &bucket{tokens: l.size, at: now}
 		t.buckets[l.key] = b
 	}
-	b.tokens = min(l.size, b.tokens+now.Sub(b.at).Seconds()*l.rate)
+	b.tokens = min(l.size, b.tokens+max(0, now.Sub(b.at).Seconds())*l.rate)
 	b.at = now
 	early = now.Before(b.until)
 	if b.tokens < 1 {
