@@ -35,10 +35,12 @@ const (
 	defaultApplyTimeout = 5 * time.Minute
 
 	idleConnection = 90 * time.Second
-	pingAfter      = 30 * time.Second // of silence on a connection with open requests
-	pingTimeout    = 15 * time.Second
-	dialTimeout    = 10 * time.Second
-	readyzLimit    = 16 << 10 // bytes of an answer that are read
+	// spareConnections are kept to a server that speaks HTTP/1.1 only: as many as a call for everything opens at once.
+	spareConnections = 16
+	pingAfter        = 30 * time.Second // of silence on a connection with open requests
+	pingTimeout      = 15 * time.Second
+	dialTimeout      = 10 * time.Second
+	readyzLimit      = 16 << 10 // bytes of an answer that are read
 )
 
 // Options tune a Clusters. The zero value is good.
@@ -178,6 +180,7 @@ func newClient(a Access, d Dialer) (*client, error) {
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,
 		IdleConnTimeout:     idleConnection,
+		MaxIdleConnsPerHost: spareConnections,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	k := &client{uid: a.UID, server: t.server, transport: transport}
