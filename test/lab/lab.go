@@ -256,16 +256,23 @@ func (l *Lab) Delete(uid string) {
 // Until waits, in virtual time, for a cluster to be in a state.
 func (l *Lab) Until(uid string, state lazuli.ClusterState, within time.Duration) *lazuli.Cluster {
 	l.t.Helper()
-	begin := time.Now()
+	ctx, cancel := context.WithTimeout(l.t.Context(), within)
+	defer cancel()
+	changes, err := l.Store.Watch(ctx)
+	check(l.t, err)
 	for {
 		c := l.Cluster(uid)
 		if c.Status.State == state {
 			return c
 		}
-		if time.Since(begin) > within {
+		for change := range changes {
+			if change.UID == uid {
+				break
+			}
+		}
+		if ctx.Err() != nil {
 			l.t.Fatalf("cluster is %s after %s, want %s\n%s", c.Status.State, within, state, l.Tasks(uid))
 		}
-		time.Sleep(100 * time.Millisecond) // virtual: it costs nothing and waits for everybody
 	}
 }
 
