@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -244,10 +246,22 @@ func (c *cluster) draw(name string, s span) time.Duration {
 	return s.draw(c.env.Rand("model|" + name))
 }
 
-// write stores an object. A conflict or a refusal is left to the next round, which sees the new state.
-func (c *cluster) write(gr schema.GroupResource, obj runtime.Object) bool {
+// write stores an object. A conflict or a refusal is left to the next round, which sees the new state. An object that is
+// as it was read, at the revision that is stored, is not written: most of a round changes nothing.
+func (c *cluster) write(gr schema.GroupResource, obj client) bool {
+	if u, ok := c.store.Get(gr, obj.GetNamespace(), obj.GetName()); ok {
+		if was, ok := c.views[u]; ok && equality.Semantic.DeepEqual(was, obj) {
+			return true
+		}
+	}
 	_, err := c.store.Update(gr, obj)
 	return err == nil
+}
+
+// client is an object as a controller's client has it.
+type client interface {
+	runtime.Object
+	metav1.Object
 }
 
 // checkToken is the bootstrap token authenticator.
