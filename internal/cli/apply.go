@@ -92,10 +92,10 @@ func (a *app) readManifest(file string) ([]manifest.Document, error) {
 	if file == "" {
 		return nil, usagef("-f FILE is required; - reads standard input")
 	}
-	var in io.Reader = a.stdin
+	in := a.stdin
 	dir := "."
 	if file != stdinName {
-		f, err := os.Open(file) //nolint:gosec // the user names the file
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, &usageError{err: fmt.Errorf("open manifest: %w", err)}
 		}
@@ -146,7 +146,7 @@ func loadSSHKey(d *manifest.Document, dir string) error {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)
 	}
-	key, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	key, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
@@ -185,7 +185,7 @@ func located(d manifest.Document, err error) error {
 	if !ok {
 		return err
 	}
-	refused, told := errors.AsType[*client.Refused](err)
+	refused, told := errors.AsType[*client.RefusedError](err)
 	switch {
 	case told && len(e.Fields) > 0:
 	case d.Source == "":
@@ -200,7 +200,7 @@ func located(d manifest.Document, err error) error {
 	}
 	out.Message = out.Fields[0].Path + ": " + out.Fields[0].Message
 	acts, _, _ := strings.Cut(err.Error(), e.Error())
-	return fmt.Errorf("%s%w", acts, &client.Refused{Status: refused.Status, Err: &out})
+	return fmt.Errorf("%s%w", acts, &client.RefusedError{Status: refused.Status, Err: &out})
 }
 
 func (a *app) applyAccount(ctx context.Context, c *client.Client, d manifest.Document) error {

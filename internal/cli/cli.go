@@ -156,7 +156,7 @@ func exitCode(err error) int {
 	if lazuli.CodeOf(err) == lazuli.CodeNotFound {
 		return ExitNotFound
 	}
-	if r, ok := errors.AsType[*client.Refused](err); ok && r.Status < http.StatusInternalServerError {
+	if r, ok := errors.AsType[*client.RefusedError](err); ok && r.Status < http.StatusInternalServerError {
 		return ExitRefused
 	}
 	return ExitFailure
@@ -211,10 +211,10 @@ func plural(n int, one, many string) string {
 // terminal reports whether w is one, and its size in characters.
 func terminal(w io.Writer) (width, height int, ok bool) {
 	f, isFile := w.(*os.File)
-	if !isFile || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is small
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return 0, 0, false
 	}
-	width, height, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor is small
+	width, height, err := term.GetSize(int(f.Fd()))
 	return width, height, err == nil && width > 0
 }
 

@@ -294,11 +294,11 @@ func (a *app) describeCluster(ctx context.Context, c *client.Client, s palette.C
 }
 
 func healthText(h palette.ClusterHealth) string {
-	text := h.State
+	parts := []string{h.State}
 	for _, x := range h.Conditions {
-		text += ": " + x.Message
+		parts = append(parts, x.Message)
 	}
-	return text
+	return strings.Join(parts, ": ")
 }
 
 func machineRows(ctx context.Context, c *client.Client, config palette.CloudConfig) ([][]string, error) {

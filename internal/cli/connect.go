@@ -19,7 +19,7 @@ const (
 // The environment of the connection.
 const (
 	envURL     = "LAZULI_URL"
-	envAPIKey  = "LAZULI_API_KEY" //nolint:gosec // the name of a variable
+	envAPIKey  = "LAZULI_API_KEY"
 	envCAFile  = "LAZULI_CA_FILE"
 	envProject = "LAZULI_PROJECT"
 )

@@ -98,7 +98,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}
 	logTo := a.errOut
 	if !o.serveOnly {
-		f, err := os.OpenFile(filepath.Join(dir, hubLogName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec,mnd // in our directory
+		f, err := os.OpenFile(filepath.Join(dir, hubLogName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return fmt.Errorf("open the hub's log: %w", err)
 		}
@@ -145,11 +145,11 @@ func (s *stack) ready(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	return c.Ready(ctx) //nolint:wrapcheck // says what it did
+	return c.Ready(ctx)
 }
 
 func (s *stack) client() (*client.Client, error) {
-	return client.New(client.Config{ //nolint:wrapcheck // says what is wrong
+	return client.New(client.Config{
 		URL: s.hub.URL(), APIKey: lazuli.NewSecret(s.key), CAFile: s.cfg.CAFile(), Agent: "lazuli/" + Version,
 	})
 }
@@ -199,7 +199,7 @@ func (a *app) demoCluster(s *stack, o demoOptions, dir string) (done bool, err e
 func (a *app) demoNodes(ctx context.Context, c *client.Client, uid, file string) error {
 	kubeconfig, err := c.Kubeconfig(ctx, uid)
 	if err != nil {
-		return err //nolint:wrapcheck // says what it did
+		return err
 	}
 	if err := writePrivate(file, kubeconfig); err != nil {
 		return err
@@ -229,7 +229,7 @@ func (a *app) demoDelete(s *stack, inner *app, c *client.Client, uid string) err
 	a.note("\ndeleting the cluster\n")
 	began := time.Now()
 	if err := c.DeleteCluster(ctx, uid, false); err != nil {
-		return err //nolint:wrapcheck // says what it did
+		return err
 	}
 	if _, err := inner.followWith(ctx, c, uid, untilGone, inner.newView()); err != nil {
 		return err

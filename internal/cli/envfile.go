@@ -46,5 +46,5 @@ func writeEnv(file string, vars []variable) error {
 }
 
 func writePrivate(file string, b []byte) error {
-	return server.WriteFile(file, b) //nolint:wrapcheck // says what it did
+	return server.WriteFile(file, b)
 }

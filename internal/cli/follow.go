@@ -79,14 +79,14 @@ func pause(ctx context.Context, changed <-chan struct{}) error {
 	defer least.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller explains it
+		return ctx.Err()
 	case <-least.C:
 	}
 	most := time.NewTimer(maxLook - minLook)
 	defer most.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller explains it
+		return ctx.Err()
 	case <-most.C:
 	case <-changed:
 	}

@@ -133,10 +133,11 @@ var differs = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{24}\b`), "<uid-uid-uid-uid-uid-uid>"},
 	{regexp.MustCompile(`demo-[0-9a-f]{6}-[0-9a-f]{8}\.`), "demo-<uid>-<label>."},
 	{regexp.MustCompile(`demo-[0-9a-f]{6}-(cp|general)-[a-z0-9]{5}`), "demo-<uid>-$1-<id>"},
-	{regexp.MustCompile(`\b[0-9]+(\.[0-9])?s\b`), "0s"},
+	{regexp.MustCompile(`\b[0-9]+(\.[0-9])?[smh]\b`), "0s"},
 	{regexp.MustCompile(`/\S*/TestJourney[0-9]+/[0-9]+/`), "TMP/"},
 	{regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z`), "<time>"},
 	{regexp.MustCompile(`(\S) {2,}`), "$1  "}, // columns are as wide as what was in them
+	{regexp.MustCompile(`(Standard_\S+  )[123](  10\.)`), "$1<zone>$2"},
 }
 
 func normal(s string) string {

@@ -101,7 +101,7 @@ func age(t, now time.Time) string {
 		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
 	case d < time.Hour:
 		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 2*day: //nolint:mnd // two days
+	case d < 2*day:
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	default:
 		return fmt.Sprintf("%dd", int(d/day))

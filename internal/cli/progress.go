@@ -202,7 +202,7 @@ func (c *chart) finish() {
 
 func (c *chart) update(p progress) {
 	c.last = p
-	c.draw(c.rows(p, visible(p, max(c.height-2, minRows)))) //nolint:mnd // the head and the cursor's line
+	c.draw(c.rows(p, visible(p, max(c.height-2, minRows))))
 }
 
 func (c *chart) draw(rows []string) {

@@ -59,17 +59,17 @@ its environment variable is LAZULI_ and the path in upper case, LAZULI_TLS_CERTF
 			return &usageError{err: err}
 		}
 		if show {
-			return server.PrintConfig(a.out, cfg) //nolint:wrapcheck // says what it did
+			return server.PrintConfig(a.out, cfg)
 		}
 		hub, err := server.New(cmd.Context(), cfg, Version, a.errOut)
 		if err != nil {
-			return err //nolint:wrapcheck // says what it did
+			return err
 		}
 		a.note("lazuli %s serves at %s; its data is in %s\n", Version, hub.URL(), cfg.DataDir)
 		if cfg.Admin.APIKey == "" {
 			a.note("the administrator's first API key is in %s\n", cfg.AdminKeyFile())
 		}
-		return hub.Run(cmd.Context()) //nolint:wrapcheck // says what it did
+		return hub.Run(cmd.Context())
 	}
 	return cmd
 }

@@ -31,7 +31,7 @@ const (
 	simSubscription = "22222222-2222-4222-8222-222222222222"
 	simClient       = "33333333-3333-4333-8333-333333333333"
 	simObject       = "44444444-4444-4444-8444-444444444444"
-	simSecret       = "simulated-client-secret" //nolint:gosec // opens nothing but a simulation
+	simSecret       = "simulated-client-secret"
 	simGroup        = "lazuli-demo"
 	simLocation     = "westeurope"
 )
@@ -122,7 +122,7 @@ func simWorld() azuresim.World {
 
 // serve answers until ctx ends.
 func (s *simulated) serve(ctx context.Context) error {
-	return azuresim.Serve(ctx, s.listener, s.authority, s.sim) //nolint:wrapcheck // says what it did
+	return azuresim.Serve(ctx, s.listener, s.authority, s.sim)
 }
 
 func (s *simulated) close() error {

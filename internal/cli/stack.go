@@ -32,7 +32,7 @@ type stack struct {
 	cfg   server.Config
 	key   string
 
-	ctx   context.Context //nolint:containedctx // ends when a part fails
+	ctx   context.Context // ends when a part fails
 	fail  context.CancelCauseFunc
 	parts []part // the hub first
 }
@@ -67,7 +67,7 @@ func newStack(ctx context.Context, o simOptions, dir, listen string, fixed bool,
 		s.hub, err = server.New(ctx, s.cfg, Version, logTo)
 	}
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what it did
+		return nil, err
 	}
 	key, err := os.ReadFile(s.cfg.AdminKeyFile())
 	if err != nil {

@@ -24,7 +24,7 @@ func look(ctx context.Context, c *client.Client, uid string, last progress) (pro
 		return last, nil
 	}
 	if err != nil {
-		return progress{}, err //nolint:wrapcheck // says what it did
+		return progress{}, err
 	}
 	return progressOf(t), nil
 }

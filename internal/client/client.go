@@ -118,11 +118,12 @@ func (c *Client) In(project string) *Client {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// rootsOf is nil for the pool of the system.
 func rootsOf(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil //nolint:nilnil // nil is the system's pool
+		return nil, nil
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // the user names the file
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read CA file: %w", err)
 	}
@@ -189,7 +190,7 @@ func (c *Client) once(ctx context.Context, r call, body []byte) (after time.Dura
 	if err != nil {
 		return -1, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return -1, unreachable(c.base, err)
@@ -286,24 +287,24 @@ func codeByStatus(status int) lazuli.Code {
 	}
 }
 
-// Refused is a failure that the hub told, as opposed to one on the way to it.
+// RefusedError is a failure that the hub told, as opposed to one on the way to it.
 // It unwraps to the *lazuli.Error.
-type Refused struct {
+type RefusedError struct {
 	Status int // of HTTP
 	Err    *lazuli.Error
 }
 
 // Error implements error.
-func (r *Refused) Error() string { return r.Err.Error() }
+func (r *RefusedError) Error() string { return r.Err.Error() }
 
 // Unwrap returns the *lazuli.Error.
-func (r *Refused) Unwrap() error { return r.Err }
+func (r *RefusedError) Unwrap() error { return r.Err }
 
-func failure(resp *http.Response, data []byte) *Refused {
+func failure(resp *http.Response, data []byte) *RefusedError {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var e palette.Error
 	if err != nil || kind != "application/json" || json.Unmarshal(data, &e) != nil || e.Code == "" {
-		return &Refused{
+		return &RefusedError{
 			Status: resp.StatusCode,
 			Err:    lazuli.Errorf(codeByStatus(resp.StatusCode), "the hub answered %s", resp.Status),
 		}
@@ -315,5 +316,5 @@ func failure(resp *http.Response, data []byte) *Refused {
 	if out.Code == lazuli.CodeInternal && e.Ref != "" {
 		out.Message += " (reference " + e.Ref + ")"
 	}
-	return &Refused{Status: resp.StatusCode, Err: out}
+	return &RefusedError{Status: resp.StatusCode, Err: out}
 }

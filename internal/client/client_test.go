@@ -49,7 +49,11 @@ func hub(t *testing.T, h http.HandlerFunc) (*client.Client, *httptest.Server) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = w.Write(b)
 }
 
 func TestRequest(t *testing.T) {
@@ -129,7 +133,7 @@ func TestRefusals(t *testing.T) {
 			if lazuli.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.contains) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("got %s: %v", lazuli.CodeOf(err), err)
 			}
-			r, ok := errors.AsType[*client.Refused](err)
+			r, ok := errors.AsType[*client.RefusedError](err)
 			if !ok || r.Status != tt.status || len(r.Err.Fields) != tt.fields {
 				t.Errorf("got %+v", r)
 			}
@@ -281,6 +285,6 @@ func TestWatchSignals(t *testing.T) {
 		t.Error("closed before the end")
 	}
 	cancel()
-	for range changed { //nolint:revive // closed at the end, or this test hangs
+	for range changed {
 	}
 }

@@ -37,7 +37,7 @@ func (c *Client) Stream(ctx context.Context, path string, query url.Values, fn f
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // given up
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		data, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
 		if err != nil {
@@ -96,19 +96,18 @@ func readEvents(r io.Reader, fn func(Event) error) error {
 // not taken. The channel is closed when ctx ends.
 func (c *Client) Watch(ctx context.Context, uid string) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	signal := func(Event) error {
+	signal := func() {
 		select {
 		case out <- struct{}{}:
 		default: // one is waiting already
 		}
-		return nil
 	}
 	go func() {
 		defer close(out)
 		for ctx.Err() == nil {
 			// Whatever ended the stream: the reader looks by itself meanwhile,
 			// and meets the same failure in a call that can report it.
-			_ = c.Stream(ctx, watchPath(uid), nil, signal)
+			_ = c.Stream(ctx, watchPath(uid), nil, func(Event) error { signal(); return nil })
 			if sleep(ctx, rewatch) != nil {
 				return
 			}

@@ -176,7 +176,7 @@ func readFile(name string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open configuration: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration %s: %w", name, err)

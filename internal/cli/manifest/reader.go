@@ -97,8 +97,7 @@ func (r *reader) decode(n *yaml.Node, path string, out any) {
 func (r *reader) decodeStruct(n *yaml.Node, path string, v reflect.Value) {
 	r.eachKey(n, path, func(key string, value *yaml.Node) {
 		at := under(path, key)
-		for i := range v.NumField() {
-			f := v.Type().Field(i)
+		for f, field := range v.Fields() {
 			if f.Tag.Get("yaml") != key {
 				continue
 			}
@@ -106,7 +105,7 @@ func (r *reader) decodeStruct(n *yaml.Node, path string, v reflect.Value) {
 				r.add(r.lines[at], at, "%s", why)
 				return
 			}
-			r.decodeValue(value, at, v.Field(i))
+			r.decodeValue(value, at, field)
 			return
 		}
 		r.add(r.lines[at], at, "unknown field; known are %s", strings.Join(known(v.Type()), ", "))
@@ -115,8 +114,8 @@ func (r *reader) decodeStruct(n *yaml.Node, path string, v reflect.Value) {
 
 func known(t reflect.Type) []string {
 	var out []string
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Tag.Get("refuse") == "" {
+	for f := range t.Fields() {
+		if f.Tag.Get("refuse") == "" {
 			out = append(out, f.Tag.Get("yaml"))
 		}
 	}
@@ -127,7 +126,7 @@ func (r *reader) decodeValue(n *yaml.Node, path string, v reflect.Value) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return
 	}
-	if secret, ok := v.Addr().Interface().(*lazuli.Secret); ok {
+	if secret, ok := reflect.TypeAssert[*lazuli.Secret](v.Addr()); ok {
 		var text string
 		r.decodeText(n, path, &text)
 		*secret = lazuli.NewSecret(text)

@@ -126,12 +126,12 @@ func machine(instanceType string, diskGB int, diskType string) *palette.AzureMac
 }
 
 func int32Of(n int) *int32 {
-	v := int32(n) //nolint:gosec // the reader takes 32 bits only
+	v := int32(n)
 	return &v
 }
 
 // renames maps the wire's paths to the document's, longest first.
-var renames = []struct{ wire, doc string }{ //nolint:gochecknoglobals // a constant table
+var renames = []struct{ wire, doc string }{
 	{"spec.cloudConfig.", "spec."},
 	{"spec.cloudAccountUid", "spec.account"},
 	{"spec.template.", "spec."},
@@ -141,7 +141,7 @@ var renames = []struct{ wire, doc string }{ //nolint:gochecknoglobals // a const
 }
 
 // poolFields maps what follows machinepoolconfig[i].
-var poolFields = map[string]string{ //nolint:gochecknoglobals // a constant table
+var poolFields = map[string]string{
 	"cloudConfig.osDisk.diskSizeGB":                     "diskSizeGB",
 	"cloudConfig.osDisk.managedDisk.storageAccountType": "diskType",
 	"cloudConfig.azs":                                   "zones",
