@@ -164,10 +164,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer func() {
 		stopWatching()
-		for range changes { //nolint:revive // waits for the watch to end
+		for range changes { // waits for the watch to end
 		}
 	}()
-	if err := e.release(ctx, changes); err != nil {
+	if err := e.release(ctx, changes); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("run the reconcile engine: %w", err)
 	}
 

@@ -61,6 +61,7 @@ const (
 	// ObjectVersion tells why UpdateObject affected nothing.
 	ObjectVersion = `select version from object where kind=$1 and uid=$2`
 
+	Labels       = `select key, value from label where kind=$1 and uid=$2`
 	DeleteLabels = `delete from label where kind=$1 and uid=$2`
 	InsertLabel  = `insert into label (kind, uid, key, value) values ($1, $2, $3, $4)`
 )

@@ -114,14 +114,36 @@ func (t *Tx) Update(ctx context.Context, o lazuli.Object) (err error) {
 	if n == 0 {
 		return t.notUpdated(ctx, o, was)
 	}
-	if _, err := t.On.Exec(ctx, sqltext.DeleteLabels, string(o.Kind()), h.UID); err != nil {
-		return t.On.Fail(act, err)
-	}
-	if err := t.putLabels(ctx, o); err != nil {
+	if err := t.replaceLabels(ctx, o); err != nil {
 		return t.On.Fail(act, err)
 	}
 	t.changed(o.Kind(), h.UID, false)
 	return nil
+}
+
+// replaceLabels writes only when they differ: they seldom change, and writers
+// of other objects collide over what is written.
+func (t *Tx) replaceLabels(ctx context.Context, o lazuli.Object) error {
+	rows, err := t.On.Query(ctx, sqltext.Labels, string(o.Kind()), o.Head().UID)
+	if err != nil {
+		return err
+	}
+	have := map[string]string{}
+	if _, err := scanAll(rows, func(rows Rows) (struct{}, error) {
+		var key, value string
+		err := rows.Scan(&key, &value)
+		have[key] = value
+		return struct{}{}, err
+	}); err != nil {
+		return err
+	}
+	if maps.Equal(have, o.Head().Labels) {
+		return nil
+	}
+	if _, err := t.On.Exec(ctx, sqltext.DeleteLabels, string(o.Kind()), o.Head().UID); err != nil {
+		return err
+	}
+	return t.putLabels(ctx, o)
 }
 
 // notUpdated says why an update changed nothing.

@@ -17,14 +17,12 @@ create table object (
     data_version bigint not null,
     data         text   collate "C" not null,
     primary key (kind, uid)
-) with (fillfactor = 70);
+) with (fillfactor = 70); -- an update that changes no indexed column stays on its page, and out of others' way
 create unique index object_uniq on object (kind, uniq) where uniq <> '';
 create index object_created on object (kind, created, uid);
 create index object_project on object (kind, project, created, uid);
 create index object_owner on object (kind, owner, created, uid);
 create index object_name on object (kind, name_folded, uid);
--- For what changed while nobody listened.
-create index object_updated on object (updated);
 
 create table label (
     kind  text collate "C" not null,
