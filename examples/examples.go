@@ -10,3 +10,9 @@ import _ "embed" // for the manifests
 //
 //go:embed cluster.yaml
 var Cluster []byte
+
+// HACluster is ha-cluster.yaml: the same with three control planes and two
+// worker pools.
+//
+//go:embed ha-cluster.yaml
+var HACluster []byte

@@ -35,15 +35,28 @@ type demoOptions struct {
 	dataDir    string
 	kubeconfig string
 	envFile    string
+	example    string
 	once       bool
 	serveOnly  bool
+}
+
+// manifest is the example that the demonstration deploys.
+func (o *demoOptions) manifest() ([]byte, error) {
+	switch o.example {
+	case "cluster":
+		return examples.Cluster, nil
+	case "ha-cluster":
+		return examples.HACluster, nil
+	default:
+		return nil, usagef("--example %q is neither cluster nor ha-cluster", o.example)
+	}
 }
 
 func (a *app) demoCommand() *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Deploy a cluster on simulated Azure: no account, no cost", Args: cobra.NoArgs,
-		Long: `Start simulated Azure and a hub in this process, deploy examples/cluster.yaml through the hub's public API, show
+		Long: `Start simulated Azure and a hub in this process, deploy one of the examples through the hub's public API, show
 every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept unless --data-dir says where.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -65,6 +78,7 @@ every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept u
 	flags.StringVar(&o.dataDir, "data-dir", "", "directory to keep the hub's state in (default: a temporary one)")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write the kubeconfig to (default: in the data directory)")
 	flags.StringVar(&o.envFile, "env-file", "", "file to write the environment of clients to, once both are ready")
+	flags.StringVar(&o.example, "example", "cluster", "what to deploy: cluster (one control plane, one worker) or ha-cluster (three, and two pools)")
 	flags.BoolVar(&o.once, "once", false, "delete the cluster again, prove that nothing of it is left, and exit")
 	flags.BoolVar(&o.serveOnly, "serve-only", false, "start both and deploy nothing")
 	return cmd
@@ -168,7 +182,11 @@ func (a *app) demoCluster(s *stack, o demoOptions, dir string) (done bool, err e
 	if c, err = inProject(s.ctx, c, defaultProject); err != nil {
 		return false, err
 	}
-	docs, err := inner.parseManifest("examples/cluster.yaml", ".", examples.Cluster)
+	manifest, err := o.manifest()
+	if err != nil {
+		return false, err
+	}
+	docs, err := inner.parseManifest("examples/"+o.example+".yaml", ".", manifest)
 	if err != nil {
 		return false, err
 	}
