@@ -210,7 +210,8 @@ func (s *step) vanished(name string) {
 	}
 	n.Message, n.Remedy, n.Code, n.NextTry = "", "", "", time.Time{}
 	if vm, ok := strings.CutPrefix(name, prefixVM); ok {
-		if m := s.Machines[vm]; m != nil {
+		// A machine that was replaced is gone with its last resource, see sweep.
+		if m := s.Machines[vm]; m != nil && m.RetiredAt.IsZero() {
 			m.State, m.StateSince = lazuli.MachineDeleted, s.now
 			s.dirtyMachines[vm] = true
 		}
