@@ -90,6 +90,7 @@ func checkPlacement(f *findings, s *palette.AzureClusterSpec, p *Placement) {
 			checkPoolPlacement(f, fmt.Sprintf("spec.machinepoolconfig[%d].cloudConfig.", i), pool, p, c.Location)
 		}
 	}
+	checkQuotas(f, s, p)
 }
 
 // hint names a value that may have been meant.

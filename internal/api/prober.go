@@ -46,10 +46,15 @@ type Placement struct {
 	DiskTypes         []string            // managed disk types of the region
 	Zones             []string            // availability zones of the region; none is a region without zones
 	Missing           []string            // permissions that the principal lacks in the resource group
+	Quotas            map[string]Quota    // by Azure's name: cores, a size's family, PublicIPAddresses, ...
 }
+
+// Quota is how much of something a subscription may have in a region.
+type Quota struct{ Used, Limit int }
 
 // SizeInfo is one VM size in a region.
 type SizeInfo struct {
+	Family     string // of the quota that it counts against
 	VCPUs      int
 	MemoryGB   float64
 	Zones      []string // that sell the size

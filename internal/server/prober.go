@@ -50,8 +50,9 @@ type answers struct {
 	group   azure.Group
 	found   bool
 	missing []string
+	usages  map[string]azure.Usage
 
-	subsErr, regionsErr, sizesErr, groupErr, missingErr error
+	subsErr, regionsErr, sizesErr, groupErr, missingErr, usagesErr error
 }
 
 // ask asks all questions at once: the bound is on the whole.
@@ -65,6 +66,7 @@ func (p prober) ask(ctx context.Context, t resource.Target, group string) *answe
 	wg.Go(func() { a.sizes, a.sizesErr = p.azure.Sizes(ctx, t) })
 	wg.Go(func() { a.group, a.found, a.groupErr = p.azure.ResourceGroup(ctx, t, group) })
 	wg.Go(func() { a.missing, a.missingErr = p.azure.Permissions(ctx, t, group) })
+	wg.Go(func() { a.usages, a.usagesErr = p.azure.Usages(ctx, t) })
 	wg.Wait()
 	return &a
 }
@@ -104,6 +106,12 @@ func (p prober) Placement(ctx context.Context, c api.AzureCredentials, location,
 		}
 	}
 	out.Sizes, out.DiskTypes = sizesOf(a.sizes)
+	if a.usagesErr == nil { // an unknown quota refuses nothing: a create that meets it says so
+		out.Quotas = make(map[string]api.Quota, len(a.usages))
+		for name, u := range a.usages {
+			out.Quotas[name] = api.Quota{Used: int(u.Current), Limit: int(u.Limit)}
+		}
+	}
 	return out, nil
 }
 
@@ -118,7 +126,7 @@ func sizesOf(s azure.Sizes) (sizes map[string]api.SizeInfo, disks []string) {
 	sizes = make(map[string]api.SizeInfo, len(s.Sizes))
 	for _, z := range s.Sizes {
 		sizes[z.Name] = api.SizeInfo{
-			VCPUs: z.VCPUs, MemoryGB: z.MemoryGB, Zones: z.Zones, Arch: archOf(z.Arch),
+			Family: z.Family, VCPUs: z.VCPUs, MemoryGB: z.MemoryGB, Zones: z.Zones, Arch: archOf(z.Arch),
 			PremiumIO: z.PremiumIO, Restricted: z.Restricted, Reason: z.Restriction,
 		}
 	}
