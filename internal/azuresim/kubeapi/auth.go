@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -223,8 +222,8 @@ func nodeAllowed(u User, gr schema.GroupResource, req *request) bool {
 // forbidden phrases a 403 as RBAC does.
 func forbidden(u User, path string, req *request) error {
 	if req == nil {
-		return &apierrors.StatusError{ErrStatus: apierrors.NewForbidden(schema.GroupResource{}, "", errors.New(
-			fmt.Sprintf("User %q cannot %s path %q", u.Name, "get", path))).ErrStatus}
+		return &apierrors.StatusError{ErrStatus: apierrors.NewForbidden(schema.GroupResource{}, "",
+			fmt.Errorf("User %q cannot get path %q", u.Name, path)).ErrStatus}
 	}
 	where := " at the cluster scope"
 	if req.ns != "" {

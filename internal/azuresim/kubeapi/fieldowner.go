@@ -4,6 +4,7 @@ package kubeapi
 
 import (
 	"fmt"
+	"maps"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -173,14 +174,12 @@ func asVersion(u *unstructured.Unstructured, r *resource) *unstructured.Unstruct
 		return u
 	}
 	out := &unstructured.Unstructured{Object: make(map[string]any, len(u.Object))}
-	for k, v := range u.Object {
-		out.Object[k] = v
-	}
+	maps.Copy(out.Object, u.Object)
 	out.SetAPIVersion(r.GroupVersion().String())
 	return out
 }
 
-// plainObjects is converter, defaulter and creater for unstructured objects.
+// plainObjects is converter, defaulter and creator for unstructured objects.
 type plainObjects struct{}
 
 // Convert is not used by the field managers.

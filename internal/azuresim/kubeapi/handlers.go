@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,12 +62,7 @@ func (s *Server) serveResource(w http.ResponseWriter, r *http.Request, req *requ
 }
 
 func hasSubresource(res *resource, sub string) bool {
-	for _, have := range res.subresources() {
-		if have == sub {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(res.subresources(), sub)
 }
 
 // object finds the object that a request names, in the version of the request.
@@ -509,8 +505,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, err
 		}
 		return nil, apierrors.NewBadRequest("read body: " + err.Error())

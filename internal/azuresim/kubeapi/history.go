@@ -3,6 +3,7 @@
 package kubeapi
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -100,9 +101,7 @@ func (c *collection) at(rev uint64) (map[string]*unstructured.Unstructured, bool
 		return c.items, true
 	}
 	items := make(map[string]*unstructured.Unstructured, len(c.items))
-	for k, v := range c.items {
-		items[k] = v
-	}
+	maps.Copy(items, c.items)
 	for _, ch := range slices.Backward(changes) {
 		if ch.Previous == nil {
 			delete(items, keyOf(ch.Object))

@@ -171,7 +171,7 @@ func budgetFloor(budget *unstructured.Unstructured, total int) int {
 		var want intstr.IntOrString
 		switch v := value.(type) {
 		case int64:
-			want = intstr.FromInt32(int32(min(v, int64(total)))) //nolint:gosec // bounded by total
+			want = intstr.FromInt32(int32(min(v, int64(total))))
 		case string:
 			want = intstr.FromString(v)
 		default:

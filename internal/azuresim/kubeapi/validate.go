@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -61,7 +61,7 @@ func validateMetadata(r *resource, u *unstructured.Unstructured) field.ErrorList
 	case name == "":
 		errs = append(errs, field.Required(meta.Child("name"), "name or generateName is required"))
 	case r.Group == "rbac.authorization.k8s.io":
-		for _, msg := range path.IsValidPathSegmentName(name) {
+		for _, msg := range content.IsPathSegmentName(name) {
 			errs = append(errs, field.Invalid(meta.Child("name"), name, msg))
 		}
 	case r.GroupResource() == Namespaces:

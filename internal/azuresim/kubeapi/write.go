@@ -4,7 +4,6 @@ package kubeapi
 
 import (
 	"fmt"
-	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -256,12 +255,4 @@ func trimGenerateName(base string) string {
 		return base[:maxBase]
 	}
 	return base
-}
-
-func revisionOf(u *unstructured.Unstructured) uint64 {
-	rev, err := strconv.ParseUint(u.GetResourceVersion(), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return rev
 }
