@@ -5,7 +5,6 @@ package azure
 import (
 	"encoding/base64"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
@@ -20,8 +19,8 @@ const (
 
 func availabilitySetBody(s resource.AvailabilitySet) armcompute.AvailabilitySet {
 	return armcompute.AvailabilitySet{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
-		SKU: &armcompute.SKU{Name: to.Ptr(alignedSKU)},
+		Location: new(s.Location), Tags: tags(s.Tags),
+		SKU: &armcompute.SKU{Name: new(alignedSKU)},
 		Properties: &armcompute.AvailabilitySetProperties{
 			PlatformFaultDomainCount:  ptr32(s.FaultDomains),
 			PlatformUpdateDomainCount: ptr32(updateDomains),
@@ -33,7 +32,7 @@ func availabilitySetBody(s resource.AvailabilitySet) armcompute.AvailabilitySet 
 // when it goes. The image's own SKU decides the generation of the VM.
 func virtualMachineBody(s resource.VirtualMachine) armcompute.VirtualMachine {
 	p := &armcompute.VirtualMachineProperties{
-		HardwareProfile: &armcompute.HardwareProfile{VMSize: to.Ptr(armcompute.VirtualMachineSizeTypes(s.Size))},
+		HardwareProfile: &armcompute.HardwareProfile{VMSize: new(armcompute.VirtualMachineSizeTypes(s.Size))},
 		StorageProfile: &armcompute.StorageProfile{
 			ImageReference: imageBody(s.Image),
 			OSDisk:         osDiskBody(s.OSDisk),
@@ -42,21 +41,21 @@ func virtualMachineBody(s resource.VirtualMachine) armcompute.VirtualMachine {
 		OSProfile: osProfileBody(s),
 		NetworkProfile: &armcompute.NetworkProfile{
 			NetworkInterfaces: []*armcompute.NetworkInterfaceReference{{
-				ID: to.Ptr(s.NICID),
+				ID: new(s.NICID),
 				Properties: &armcompute.NetworkInterfaceReferenceProperties{
-					Primary: to.Ptr(true), DeleteOption: to.Ptr(armcompute.DeleteOptionsDelete),
+					Primary: new(true), DeleteOption: new(armcompute.DeleteOptionsDelete),
 				},
 			}},
 		},
 		// Without a storage account the boot log is kept in one that Azure manages.
 		DiagnosticsProfile: &armcompute.DiagnosticsProfile{
-			BootDiagnostics: &armcompute.BootDiagnostics{Enabled: to.Ptr(true)},
+			BootDiagnostics: &armcompute.BootDiagnostics{Enabled: new(true)},
 		},
 	}
 	if s.AvailabilitySetID != "" {
-		p.AvailabilitySet = &armcompute.SubResource{ID: to.Ptr(s.AvailabilitySetID)}
+		p.AvailabilitySet = &armcompute.SubResource{ID: new(s.AvailabilitySetID)}
 	}
-	vm := armcompute.VirtualMachine{Location: to.Ptr(s.Location), Tags: tags(s.Tags), Properties: p}
+	vm := armcompute.VirtualMachine{Location: new(s.Location), Tags: tags(s.Tags), Properties: p}
 	if s.Zone != "" {
 		vm.Zones = ptrs([]string{s.Zone})
 	}
@@ -66,22 +65,22 @@ func virtualMachineBody(s resource.VirtualMachine) armcompute.VirtualMachine {
 func imageBody(i resource.Image) *armcompute.ImageReference {
 	switch {
 	case i.GalleryID != "":
-		return &armcompute.ImageReference{ID: to.Ptr(i.GalleryID)}
+		return &armcompute.ImageReference{ID: new(i.GalleryID)}
 	case i.CommunityGalleryID != "":
-		return &armcompute.ImageReference{CommunityGalleryImageID: to.Ptr(i.CommunityGalleryID)}
+		return &armcompute.ImageReference{CommunityGalleryImageID: new(i.CommunityGalleryID)}
 	}
 	return &armcompute.ImageReference{
-		Publisher: to.Ptr(i.Publisher), Offer: to.Ptr(i.Offer), SKU: to.Ptr(i.SKU), Version: to.Ptr(i.Version),
+		Publisher: new(i.Publisher), Offer: new(i.Offer), SKU: new(i.SKU), Version: new(i.Version),
 	}
 }
 
 func osDiskBody(d resource.Disk) *armcompute.OSDisk {
 	out := &armcompute.OSDisk{
-		Name:         to.Ptr(d.Name),
-		OSType:       to.Ptr(armcompute.OperatingSystemTypesLinux),
-		CreateOption: to.Ptr(armcompute.DiskCreateOptionTypesFromImage),
+		Name:         new(d.Name),
+		OSType:       new(armcompute.OperatingSystemTypesLinux),
+		CreateOption: new(armcompute.DiskCreateOptionTypesFromImage),
 		Caching:      caching(d.Caching, armcompute.CachingTypesReadWrite),
-		DeleteOption: to.Ptr(armcompute.DiskDeleteOptionTypesDelete),
+		DeleteOption: new(armcompute.DiskDeleteOptionTypesDelete),
 		ManagedDisk:  managedDisk(d.Type),
 	}
 	if d.SizeGB > 0 { // otherwise the image's own size
@@ -94,11 +93,11 @@ func dataDiskBodies(disks []resource.Disk) []*armcompute.DataDisk {
 	out := make([]*armcompute.DataDisk, 0, len(disks))
 	for _, d := range disks {
 		out = append(out, &armcompute.DataDisk{
-			Name:         to.Ptr(d.Name),
+			Name:         new(d.Name),
 			Lun:          ptr32(d.LUN),
-			CreateOption: to.Ptr(armcompute.DiskCreateOptionTypesEmpty),
+			CreateOption: new(armcompute.DiskCreateOptionTypesEmpty),
 			Caching:      caching(d.Caching, armcompute.CachingTypesNone),
-			DeleteOption: to.Ptr(armcompute.DiskDeleteOptionTypesDelete),
+			DeleteOption: new(armcompute.DiskDeleteOptionTypesDelete),
 			DiskSizeGB:   ptr32(d.SizeGB),
 			ManagedDisk:  managedDisk(d.Type),
 		})
@@ -110,29 +109,29 @@ func managedDisk(storageType string) *armcompute.ManagedDiskParameters {
 	if storageType == "" {
 		return nil
 	}
-	return &armcompute.ManagedDiskParameters{StorageAccountType: to.Ptr(armcompute.StorageAccountTypes(storageType))}
+	return &armcompute.ManagedDiskParameters{StorageAccountType: new(armcompute.StorageAccountTypes(storageType))}
 }
 
 func caching(wanted string, otherwise armcompute.CachingTypes) *armcompute.CachingTypes {
 	if wanted == "" {
-		return to.Ptr(otherwise)
+		return new(otherwise)
 	}
-	return to.Ptr(armcompute.CachingTypes(wanted))
+	return new(armcompute.CachingTypes(wanted))
 }
 
 func osProfileBody(s resource.VirtualMachine) *armcompute.OSProfile {
 	out := &armcompute.OSProfile{
-		ComputerName:  to.Ptr(s.ComputerName),
-		AdminUsername: to.Ptr(s.AdminUser),
+		ComputerName:  new(s.ComputerName),
+		AdminUsername: new(s.AdminUser),
 		LinuxConfiguration: &armcompute.LinuxConfiguration{
-			DisablePasswordAuthentication: to.Ptr(true),
+			DisablePasswordAuthentication: new(true),
 			SSH: &armcompute.SSHConfiguration{PublicKeys: []*armcompute.SSHPublicKey{{
-				Path: to.Ptr("/home/" + s.AdminUser + "/.ssh/authorized_keys"), KeyData: to.Ptr(s.SSHKey),
+				Path: new("/home/" + s.AdminUser + "/.ssh/authorized_keys"), KeyData: new(s.SSHKey),
 			}}},
 		},
 	}
 	if len(s.UserData) > 0 {
-		out.CustomData = to.Ptr(base64.StdEncoding.EncodeToString(s.UserData))
+		out.CustomData = new(base64.StdEncoding.EncodeToString(s.UserData))
 	}
 	return out
 }

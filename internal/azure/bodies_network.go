@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v9"
 
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
@@ -28,54 +27,54 @@ func securityGroupBody(s resource.SecurityGroup) armnetwork.SecurityGroup {
 	rules := make([]*armnetwork.SecurityRule, 0, len(s.Rules))
 	for _, r := range s.Rules {
 		p := &armnetwork.SecurityRulePropertiesFormat{
-			Access:                   to.Ptr(armnetwork.SecurityRuleAccessDeny),
-			Direction:                to.Ptr(armnetwork.SecurityRuleDirectionOutbound),
+			Access:                   new(armnetwork.SecurityRuleAccessDeny),
+			Direction:                new(armnetwork.SecurityRuleDirectionOutbound),
 			Priority:                 ptr32(r.Priority),
-			Protocol:                 to.Ptr(armnetwork.SecurityRuleProtocol(r.Protocol)),
-			SourcePortRange:          to.Ptr(anyPort),
-			DestinationAddressPrefix: to.Ptr(r.Destination),
+			Protocol:                 new(armnetwork.SecurityRuleProtocol(r.Protocol)),
+			SourcePortRange:          new(anyPort),
+			DestinationAddressPrefix: new(r.Destination),
 		}
 		if r.Allow {
-			p.Access = to.Ptr(armnetwork.SecurityRuleAccessAllow)
+			p.Access = new(armnetwork.SecurityRuleAccessAllow)
 		}
 		if r.Inbound {
-			p.Direction = to.Ptr(armnetwork.SecurityRuleDirectionInbound)
+			p.Direction = new(armnetwork.SecurityRuleDirectionInbound)
 		}
 		if r.Description != "" {
-			p.Description = to.Ptr(r.Description)
+			p.Description = new(r.Description)
 		}
 		// A service tag stands in the singular field only, one value is normal there.
 		if len(r.Sources) == 1 {
-			p.SourceAddressPrefix = to.Ptr(r.Sources[0])
+			p.SourceAddressPrefix = new(r.Sources[0])
 		} else {
 			p.SourceAddressPrefixes = ptrs(r.Sources)
 		}
 		if len(r.Ports) == 1 {
-			p.DestinationPortRange = to.Ptr(r.Ports[0])
+			p.DestinationPortRange = new(r.Ports[0])
 		} else {
 			p.DestinationPortRanges = ptrs(r.Ports)
 		}
-		rules = append(rules, &armnetwork.SecurityRule{Name: to.Ptr(r.Name), Properties: p})
+		rules = append(rules, &armnetwork.SecurityRule{Name: new(r.Name), Properties: p})
 	}
 	return armnetwork.SecurityGroup{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
+		Location: new(s.Location), Tags: tags(s.Tags),
 		Properties: &armnetwork.SecurityGroupPropertiesFormat{SecurityRules: rules},
 	}
 }
 
 func publicIPBody(s resource.PublicIP) armnetwork.PublicIPAddress {
 	p := &armnetwork.PublicIPAddressPropertiesFormat{
-		PublicIPAddressVersion:   to.Ptr(armnetwork.IPVersionIPv4),
-		PublicIPAllocationMethod: to.Ptr(armnetwork.IPAllocationMethodStatic),
+		PublicIPAddressVersion:   new(armnetwork.IPVersionIPv4),
+		PublicIPAllocationMethod: new(armnetwork.IPAllocationMethodStatic),
 	}
 	if s.DNSLabel != "" {
-		p.DNSSettings = &armnetwork.PublicIPAddressDNSSettings{DomainNameLabel: to.Ptr(s.DNSLabel)}
+		p.DNSSettings = &armnetwork.PublicIPAddressDNSSettings{DomainNameLabel: new(s.DNSLabel)}
 	}
 	return armnetwork.PublicIPAddress{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags), Zones: ptrs(s.Zones), Properties: p,
+		Location: new(s.Location), Tags: tags(s.Tags), Zones: ptrs(s.Zones), Properties: p,
 		SKU: &armnetwork.PublicIPAddressSKU{
-			Name: to.Ptr(armnetwork.PublicIPAddressSKUNameStandard),
-			Tier: to.Ptr(armnetwork.PublicIPAddressSKUTierRegional),
+			Name: new(armnetwork.PublicIPAddressSKUNameStandard),
+			Tier: new(armnetwork.PublicIPAddressSKUTierRegional),
 		},
 	}
 }
@@ -85,46 +84,46 @@ func publicIPBody(s resource.PublicIP) armnetwork.PublicIPAddress {
 // way, which is the NAT gateway's.
 func loadBalancerBody(s resource.LoadBalancer) armnetwork.LoadBalancer {
 	sub := func(kind, name string) *armnetwork.SubResource {
-		return &armnetwork.SubResource{ID: to.Ptr(s.ID + "/" + kind + "/" + name)}
+		return &armnetwork.SubResource{ID: new(s.ID + "/" + kind + "/" + name)}
 	}
 	return armnetwork.LoadBalancer{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
+		Location: new(s.Location), Tags: tags(s.Tags),
 		SKU: &armnetwork.LoadBalancerSKU{
-			Name: to.Ptr(armnetwork.LoadBalancerSKUNameStandard),
-			Tier: to.Ptr(armnetwork.LoadBalancerSKUTierRegional),
+			Name: new(armnetwork.LoadBalancerSKUNameStandard),
+			Tier: new(armnetwork.LoadBalancerSKUTierRegional),
 		},
 		Properties: &armnetwork.LoadBalancerPropertiesFormat{
 			FrontendIPConfigurations: []*armnetwork.FrontendIPConfiguration{{
-				Name: to.Ptr(s.Frontend),
+				Name: new(s.Frontend),
 				Properties: &armnetwork.FrontendIPConfigurationPropertiesFormat{
-					PublicIPAddress: &armnetwork.PublicIPAddress{ID: to.Ptr(s.PublicIPID)},
+					PublicIPAddress: &armnetwork.PublicIPAddress{ID: new(s.PublicIPID)},
 				},
 			}},
-			BackendAddressPools: []*armnetwork.BackendAddressPool{{Name: to.Ptr(s.BackendPool)}},
+			BackendAddressPools: []*armnetwork.BackendAddressPool{{Name: new(s.BackendPool)}},
 			Probes: []*armnetwork.Probe{{
-				Name: to.Ptr(probeName),
+				Name: new(probeName),
 				Properties: &armnetwork.ProbePropertiesFormat{
-					Protocol:          to.Ptr(armnetwork.ProbeProtocolHTTPS),
+					Protocol:          new(armnetwork.ProbeProtocolHTTPS),
 					Port:              ptr32(s.Port),
-					RequestPath:       to.Ptr(s.ProbePath),
+					RequestPath:       new(s.ProbePath),
 					IntervalInSeconds: ptr32(int(s.ProbeInterval / time.Second)),
 					ProbeThreshold:    ptr32(probeFailures),
 				},
 			}},
 			LoadBalancingRules: []*armnetwork.LoadBalancingRule{{
-				Name: to.Ptr(ruleName),
+				Name: new(ruleName),
 				Properties: &armnetwork.LoadBalancingRulePropertiesFormat{
-					Protocol:                to.Ptr(armnetwork.TransportProtocolTCP),
+					Protocol:                new(armnetwork.TransportProtocolTCP),
 					FrontendPort:            ptr32(s.Port),
 					BackendPort:             ptr32(s.Port),
 					FrontendIPConfiguration: sub("frontendIPConfigurations", s.Frontend),
 					BackendAddressPool:      sub("backendAddressPools", s.BackendPool),
 					Probe:                   sub("probes", probeName),
 					IdleTimeoutInMinutes:    ptr32(int(s.IdleTimeout / time.Minute)),
-					EnableTCPReset:          to.Ptr(true),
-					EnableFloatingIP:        to.Ptr(false),
-					DisableOutboundSnat:     to.Ptr(true),
-					LoadDistribution:        to.Ptr(armnetwork.LoadDistributionDefault),
+					EnableTCPReset:          new(true),
+					EnableFloatingIP:        new(false),
+					DisableOutboundSnat:     new(true),
+					LoadDistribution:        new(armnetwork.LoadDistributionDefault),
 				},
 			}},
 		},
@@ -134,11 +133,11 @@ func loadBalancerBody(s resource.LoadBalancer) armnetwork.LoadBalancer {
 func natGatewayBody(s resource.NATGateway) armnetwork.NatGateway {
 	addresses := make([]*armnetwork.SubResource, 0, len(s.PublicIPIDs))
 	for _, id := range s.PublicIPIDs {
-		addresses = append(addresses, &armnetwork.SubResource{ID: to.Ptr(id)})
+		addresses = append(addresses, &armnetwork.SubResource{ID: new(id)})
 	}
 	return armnetwork.NatGateway{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
-		SKU: &armnetwork.NatGatewaySKU{Name: to.Ptr(natGatewaySKU(s))},
+		Location: new(s.Location), Tags: tags(s.Tags),
+		SKU: &armnetwork.NatGatewaySKU{Name: new(natGatewaySKU(s))},
 		Properties: &armnetwork.NatGatewayPropertiesFormat{
 			PublicIPAddresses:    addresses,
 			IdleTimeoutInMinutes: ptr32(int(s.IdleTimeout / time.Minute)),
@@ -157,19 +156,19 @@ func virtualNetworkBody(s resource.VirtualNetwork) armnetwork.VirtualNetwork {
 	subnets := make([]*armnetwork.Subnet, 0, len(s.Subnets))
 	for _, n := range s.Subnets {
 		p := &armnetwork.SubnetPropertiesFormat{
-			AddressPrefix:         to.Ptr(n.CIDR),
-			DefaultOutboundAccess: to.Ptr(false),
+			AddressPrefix:         new(n.CIDR),
+			DefaultOutboundAccess: new(false),
 		}
 		if n.SecurityGroupID != "" {
-			p.NetworkSecurityGroup = &armnetwork.SecurityGroup{ID: to.Ptr(n.SecurityGroupID)}
+			p.NetworkSecurityGroup = &armnetwork.SecurityGroup{ID: new(n.SecurityGroupID)}
 		}
 		if n.NATGatewayID != "" {
-			p.NatGateway = &armnetwork.SubResource{ID: to.Ptr(n.NATGatewayID)}
+			p.NatGateway = &armnetwork.SubResource{ID: new(n.NATGatewayID)}
 		}
-		subnets = append(subnets, &armnetwork.Subnet{Name: to.Ptr(n.Name), Properties: p})
+		subnets = append(subnets, &armnetwork.Subnet{Name: new(n.Name), Properties: p})
 	}
 	return armnetwork.VirtualNetwork{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
+		Location: new(s.Location), Tags: tags(s.Tags),
 		Properties: &armnetwork.VirtualNetworkPropertiesFormat{
 			AddressSpace: &armnetwork.AddressSpace{AddressPrefixes: ptrs(s.CIDRs)},
 			Subnets:      subnets,
@@ -180,20 +179,20 @@ func virtualNetworkBody(s resource.VirtualNetwork) armnetwork.VirtualNetwork {
 func interfaceBody(s resource.NetworkInterface) armnetwork.Interface {
 	pools := make([]*armnetwork.BackendAddressPool, 0, len(s.BackendPoolIDs))
 	for _, id := range s.BackendPoolIDs {
-		pools = append(pools, &armnetwork.BackendAddressPool{ID: to.Ptr(id)})
+		pools = append(pools, &armnetwork.BackendAddressPool{ID: new(id)})
 	}
 	return armnetwork.Interface{
-		Location: to.Ptr(s.Location), Tags: tags(s.Tags),
+		Location: new(s.Location), Tags: tags(s.Tags),
 		Properties: &armnetwork.InterfacePropertiesFormat{
-			EnableAcceleratedNetworking: to.Ptr(s.AcceleratedNetworking),
-			EnableIPForwarding:          to.Ptr(false),
+			EnableAcceleratedNetworking: new(s.AcceleratedNetworking),
+			EnableIPForwarding:          new(false),
 			IPConfigurations: []*armnetwork.InterfaceIPConfiguration{{
-				Name: to.Ptr(ipConfigName),
+				Name: new(ipConfigName),
 				Properties: &armnetwork.InterfaceIPConfigurationPropertiesFormat{
-					Primary:                         to.Ptr(true),
-					PrivateIPAddressVersion:         to.Ptr(armnetwork.IPVersionIPv4),
-					PrivateIPAllocationMethod:       to.Ptr(armnetwork.IPAllocationMethodDynamic),
-					Subnet:                          &armnetwork.Subnet{ID: to.Ptr(s.SubnetID)},
+					Primary:                         new(true),
+					PrivateIPAddressVersion:         new(armnetwork.IPVersionIPv4),
+					PrivateIPAllocationMethod:       new(armnetwork.IPAllocationMethodDynamic),
+					Subnet:                          &armnetwork.Subnet{ID: new(s.SubnetID)},
 					LoadBalancerBackendAddressPools: pools,
 				},
 			}},
@@ -207,7 +206,7 @@ func tags(in map[string]string) map[string]*string {
 	}
 	out := make(map[string]*string, len(in))
 	for k, v := range in {
-		out[k] = to.Ptr(v)
+		out[k] = new(v)
 	}
 	return out
 }
@@ -216,10 +215,14 @@ func ptrs(in []string) []*string {
 	if len(in) == 0 {
 		return nil
 	}
-	return to.SliceOfPtrs(in...)
+	out := make([]*string, 0, len(in))
+	for _, v := range in {
+		out = append(out, new(v))
+	}
+	return out
 }
 
 // ptr32 bounds a number to what Azure's fields hold; nonsense is Azure's to refuse.
 func ptr32(n int) *int32 {
-	return to.Ptr(int32(max(math.MinInt32, min(math.MaxInt32, n)))) //nolint:gosec // bounded
+	return new(int32(max(math.MinInt32, min(math.MaxInt32, n))))
 }

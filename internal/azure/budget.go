@@ -79,7 +79,7 @@ func WithPriority(ctx context.Context, p Priority) context.Context {
 }
 
 func priorityOf(ctx context.Context) Priority {
-	p, _ := ctx.Value(priorityKey{}).(Priority) //nolint:errcheck // the zero value is right
+	p, _ := ctx.Value(priorityKey{}).(Priority) // the zero value is right
 	return p
 }
 
@@ -148,11 +148,11 @@ func (b *budgeter) Do(req *policy.Request) (*http.Response, error) {
 	}
 	resp, err := req.Next()
 	b.leave(bucket, resp)
-	return resp, err //nolint:wrapcheck // a policy hands on what the next one says
+	return resp, err
 }
 
 func bucketOf(raw *http.Request) Bucket {
-	c, _ := raw.Context().Value(callKey{}).(call) //nolint:errcheck // a call without it has its own bucket
+	c, _ := raw.Context().Value(callKey{}).(call) // a call without it has its own bucket
 	class := c.class
 	if class == "" {
 		switch raw.Method {
@@ -260,7 +260,7 @@ func (b *budgeter) boundOf(p Priority) int {
 	if p == PriorityUser {
 		return b.bound
 	}
-	return max(1, b.bound/2) //nolint:mnd // half
+	return max(1, b.bound/2) // half
 }
 
 // refuse returns the error for a bucket that is closed to p; the caller holds the lock.

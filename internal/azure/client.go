@@ -189,7 +189,7 @@ func (c *Client) clientsOf(t resource.Target) (*clients, error) {
 		}
 	}
 	c.order.MoveToFront(e)
-	p := e.Value.(*principal) //nolint:forcetypeassert // only principals are in the list
+	p := e.Value.(*principal) // only principals are in the list
 	set, ok := p.sets[t.SubscriptionID]
 	if !ok {
 		var err error
@@ -206,7 +206,7 @@ func (c *Client) clientsOf(t resource.Target) (*clients, error) {
 
 // drop forgets a principal; the caller holds the lock.
 func (c *Client) drop(e *list.Element) {
-	p := c.order.Remove(e).(*principal) //nolint:forcetypeassert // only principals are in the list
+	p := c.order.Remove(e).(*principal) // only principals are in the list
 	delete(c.principals, p.key)
 }
 
@@ -233,27 +233,27 @@ func (c *Client) wireOf(caFile string) *wire {
 func newClients(subscription string, p *principal) (*clients, error) {
 	raw, err := arm.NewClient(moduleName, moduleVersion, p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	network, err := armnetwork.NewClientFactory(subscription, p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	compute, err := armcompute.NewClientFactory(subscription, p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	resources, err := armresources.NewClientFactory(subscription, p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	subscriptions, err := armsubscriptions.NewClient(p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	permissions, err := armauthorization.NewPermissionsClient(subscription, p.cred, &p.options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names the act
+		return nil, err
 	}
 	return &clients{
 		endpoint:        p.options.Cloud.Services[cloud.ResourceManager].Endpoint,
@@ -286,7 +286,7 @@ func (p hostPolicy) Do(req *policy.Request) (*http.Response, error) {
 	if !sameHost(p.endpoint, req.Raw().URL.String()) {
 		return nil, foreignHost(req.Raw().URL.Host, p.endpoint)
 	}
-	return req.Next() //nolint:wrapcheck // a policy hands on what the next one says
+	return req.Next()
 }
 
 func foreignHost(host, endpoint string) *lazuli.Error {
@@ -311,7 +311,7 @@ func (p logPolicy) Do(req *policy.Request) (*http.Response, error) {
 	resp, err := req.Next()
 	ctx := req.Raw().Context()
 	if !p.log.Enabled(ctx, slog.LevelDebug) {
-		return resp, err //nolint:wrapcheck // a policy hands on what the next one says
+		return resp, err
 	}
 	status := 0
 	if resp != nil {
@@ -319,7 +319,7 @@ func (p logPolicy) Do(req *policy.Request) (*http.Response, error) {
 	}
 	p.log.DebugContext(ctx, "azure call", "method", req.Raw().Method, "path", req.Raw().URL.Path,
 		"status", status, "took", p.now().Sub(start))
-	return resp, err //nolint:wrapcheck // a policy hands on what the next one says
+	return resp, err
 }
 
 // with puts what the budget needs to know of a call into its context.

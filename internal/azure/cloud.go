@@ -182,7 +182,7 @@ func (w *wire) closeIdle() {
 // readRoots returns the certificates of a PEM file, nil (the system's) for no file.
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil //nolint:nilnil // a nil pool is the system's roots
+		return nil, nil // a nil pool is the system's roots
 	}
 	pem, err := readBounded(file)
 	if err != nil {
@@ -202,7 +202,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 }
 
 func readBounded(file string) ([]byte, error) {
-	f, err := os.Open(file) //nolint:gosec // the path is the operator's, of the cloud's definition
+	f, err := os.Open(file) // the path is the operator's, of the cloud's definition
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
@@ -230,7 +230,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
-	return n, err //nolint:wrapcheck // a reader hands io.EOF on as it is
+	return n, err // a reader hands io.EOF on as it is
 }
 
 // transportKey is the context key under which a call learns the transport's

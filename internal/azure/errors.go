@@ -221,7 +221,7 @@ func explainAuth(auth *azidentity.AuthenticationFailedError) *lazuli.Error {
 		CorrelationID string `json:"correlation_id"`
 	}
 	if b, err := runtime.Payload(resp); err == nil {
-		_ = json.Unmarshal(b, &body) //nolint:errcheck // an answer that is no JSON has no code, and is told by its status
+		_ = json.Unmarshal(b, &body) // an answer that is no JSON has no code, and is told by its status
 	}
 	f.RequestID = shortenTo(body.TraceID, maxIDText)
 	f.CorrelationID = shortenTo(body.CorrelationID, maxIDText)

@@ -408,8 +408,6 @@ func statusRows() []Explanation {
 
 // Rows that are chosen by the kind of error, not by what Azure said. They are
 // functions' constants in all but name: nothing ever assigns them.
-//
-//nolint:gochecknoglobals // read only
 var (
 	rowRejected = Explanation{
 		Code: lazuli.CodeAzureRejected, Scope: resource.ScopeResource, Cause: "Azure refuses the request", Remedy: remedyReport, Source: docErrors,

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources/v3"
 
 	"github.com/lazuli-dev/lazuli"
@@ -32,7 +31,7 @@ func pages[T any](ctx context.Context, p *runtime.Pager[T], take func(T) int) er
 	for n := 0; p.More(); n++ {
 		page, err := p.NextPage(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // explained by the caller
+			return err
 		}
 		rows += take(page)
 		if n >= maxPages || rows > maxListed {
@@ -57,8 +56,8 @@ func (c *Client) List(ctx context.Context, t resource.Target, group, tag, value 
 		return nil, explain(act, t.ClientSecret, err)
 	}
 	pager := set.resources.NewListByResourceGroupPager(group, &armresources.ClientListByResourceGroupOptions{
-		Filter: to.Ptr("tagName eq '" + quoted(tag) + "' and tagValue eq '" + quoted(value) + "'"),
-		Expand: to.Ptr("provisioningState"),
+		Filter: new("tagName eq '" + quoted(tag) + "' and tagValue eq '" + quoted(value) + "'"),
+		Expand: new("provisioningState"),
 	})
 	var out []resource.Found
 	err = pages(with(ctx, t, ClassRead), pager, func(p armresources.ClientListByResourceGroupResponse) int {
@@ -158,7 +157,7 @@ func (c *Client) fetchLog(ctx context.Context, t resource.Target, signed string)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound: // the VM has not written yet
 		return nil, nil
@@ -179,7 +178,7 @@ func tail(r io.Reader, limit int) ([]byte, error) {
 			kept = append(kept[:0:0], kept[over:]...)
 		}
 		if err != nil {
-			if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // ReadFull returns them bare
+			if err == io.EOF || err == io.ErrUnexpectedEOF { // ReadFull returns them bare
 				return kept, nil
 			}
 			return nil, fmt.Errorf("read the log: %w", err)

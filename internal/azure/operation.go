@@ -251,7 +251,7 @@ func polled(resp *http.Response, pollURL string) (resource.Result, error) {
 		if ended(resp.StatusCode) { // the Location style tells a failed operation by its status
 			return resource.Result{State: resource.StateFailed, Err: Explain(err)}, nil
 		}
-		return resource.Result{}, err //nolint:wrapcheck // explained by the caller
+		return resource.Result{}, err
 	}
 	r, err := read(resp)
 	if err != nil {

@@ -103,17 +103,17 @@ func subscriptionPermissions(ctx context.Context, set *clients, subscription str
 			}
 			req, err := runtime.NewRequest(ctx, http.MethodGet, link)
 			if err != nil {
-				return page, err //nolint:wrapcheck // explained by the caller
+				return page, err
 			}
 			resp, err := set.raw.Pipeline().Do(req)
 			if err != nil {
-				return page, err //nolint:wrapcheck // explained by the caller
+				return page, err
 			}
 			if !runtime.HasStatusCode(resp, http.StatusOK) {
-				return page, runtime.NewResponseError(resp) //nolint:wrapcheck // explained by the caller
+				return page, runtime.NewResponseError(resp)
 			}
 			err = runtime.UnmarshalAsJSON(resp, &page)
-			return page, err //nolint:wrapcheck // explained by the caller
+			return page, err
 		},
 	})
 	var out []*armauthorization.Permission

@@ -11,7 +11,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 
 	"github.com/lazuli-dev/lazuli"
@@ -90,7 +89,7 @@ func (s *clients) dropper(t resource.Type, force bool) step {
 		return once(s.sets.Delete, nil)
 	case resource.TypeVirtualMachine:
 		if force {
-			return once(s.machines.BeginDelete, &armcompute.VirtualMachinesClientBeginDeleteOptions{ForceDeletion: to.Ptr(true)})
+			return once(s.machines.BeginDelete, &armcompute.VirtualMachinesClientBeginDeleteOptions{ForceDeletion: new(true)})
 		}
 		return once(s.machines.BeginDelete, nil)
 	case resource.TypeDisk:
@@ -181,7 +180,7 @@ func put(ctx context.Context, set *clients, at place, s resource.Spec) error {
 	default:
 		err = lazuli.Errorf(lazuli.CodeInternal, "a spec of type %T cannot be put", s)
 	}
-	return err //nolint:wrapcheck // explained by Put
+	return err
 }
 
 // Get reads a resource: StateAbsent when Azure says that there is none,
@@ -222,8 +221,8 @@ func (c *Client) Get(ctx context.Context, t resource.Target, id string) (resourc
 func (c *Client) whyFailed(ctx context.Context, set *clients, at place, plain resource.Result) resource.Result {
 	resp, err := capture(ctx, func(ctx context.Context) error {
 		_, err := set.machines.Get(ctx, at.group, at.name,
-			&armcompute.VirtualMachinesClientGetOptions{Expand: to.Ptr(armcompute.InstanceViewTypesInstanceView)})
-		return err //nolint:wrapcheck // not shown
+			&armcompute.VirtualMachinesClientGetOptions{Expand: new(armcompute.InstanceViewTypesInstanceView)})
+		return err
 	})
 	if err != nil {
 		return plain

@@ -269,7 +269,7 @@ func TestSimulatedFailures(t *testing.T) {
 					t.Fatal(err)
 				}
 				r, err := c.Put(t.Context(), target(), last)
-				var got error = err
+				got := err
 				if err == nil {
 					if r = settle(t, c, last.ResourceID(), r); r.Err != nil {
 						got = r.Err

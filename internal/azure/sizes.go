@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"golang.org/x/sync/singleflight"
 
@@ -148,7 +147,7 @@ func (c *Client) fetchSizes(ctx context.Context, t resource.Target) (Sizes, erro
 	out := Sizes{Location: t.Location, At: c.cfg.Now()}
 	disks := map[string]DiskType{}
 	pager := set.skus.NewListPager(&armcompute.ResourceSKUsClientListOptions{
-		Filter: to.Ptr("location eq '" + quoted(t.Location) + "'"), // the only filter there is
+		Filter: new("location eq '" + quoted(t.Location) + "'"), // the only filter there is
 	})
 	err = pages(with(ctx, t, ClassRead), pager, func(p armcompute.ResourceSKUsClientListResponse) int {
 		for _, k := range p.Value {

@@ -28,7 +28,7 @@ const (
 // Failure is what Azure said when it refused, or why it could not be asked,
 // and what follows from it. It is the cause (Err) of each *lazuli.Error that
 // package azure returns. It holds no credential and no URL.
-type Failure struct {
+type Failure struct { //nolint:errname // the thing is a failure of Azure; that it is an error lets it be a cause
 	AzureCode     string        `json:"azureCode,omitempty"` // e.g. ZonalAllocationFailed, AADSTS7000215
 	Status        int           `json:"status,omitempty"`    // of HTTP; 0 where an operation failed later, or nobody answered
 	Text          string        `json:"text,omitempty"`      // Azure's own words, shortened
