@@ -42,7 +42,7 @@ func (a Access) LogValue() slog.Value { return slog.StringValue("access to clust
 
 // MarshalJSON implements json.Marshaler: an access is never stored or sent.
 func (a Access) MarshalJSON() ([]byte, error) {
-	return json.Marshal("access to cluster " + a.UID) //nolint:wrapcheck // a string always marshals
+	return json.Marshal("access to cluster " + a.UID) // a string always marshals
 }
 
 // Problem says why a cluster cannot be talked to.

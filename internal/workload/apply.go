@@ -332,7 +332,7 @@ func (p *application) definitionServed(ctx context.Context, o object) error {
 // prune deletes what the old inventory has and the set does not, last kinds
 // first.
 func (p *application) prune(ctx context.Context, objects []object) ([]Change, error) {
-	now := make([]Ref, 0, 2*len(objects)) //nolint:mnd // as written and completed
+	now := make([]Ref, 0, 2*len(objects)) // as written and completed
 	for _, o := range objects {
 		now = append(now, o.ref)
 		if _, ref, err := p.locate(ctx, o.ref); err == nil {

@@ -271,7 +271,7 @@ func TestNothingIsPrunedWithoutKnowledge(t *testing.T) {
 func TestApplyRecordsItsIntent(t *testing.T) {
 	t.Parallel()
 	c, access, clusters := setup(t)
-	c.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+	c.setFault(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodPatch || !strings.Contains(r.URL.Path, "deployments") {
 			return false
 		}

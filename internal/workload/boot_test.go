@@ -116,7 +116,7 @@ func (w *world) DialContext(ctx context.Context, _, _ string) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	return w.machines.Dial(ctx, id, bootstrap.DefaultPort) //nolint:wrapcheck // a test's stand-in
+	return w.machines.Dial(ctx, id, bootstrap.DefaultPort)
 }
 
 const (

@@ -211,7 +211,7 @@ func dialWithin(d Dialer) func(ctx context.Context, network, address string) (ne
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		return d.DialContext(ctx, network, address) //nolint:wrapcheck // the transport wraps it
+		return d.DialContext(ctx, network, address) // the transport wraps it
 	}
 }
 
@@ -227,7 +227,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", "Bearer "+b.token)
 	}
-	return b.next.RoundTrip(r) //nolint:wrapcheck // a transport passes errors on
+	return b.next.RoundTrip(r)
 }
 
 func (k *client) ready(ctx context.Context) error {

@@ -3,7 +3,6 @@
 package workload_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,7 +118,7 @@ func (c *cluster) counted(method string) int {
 	defer c.mu.Unlock()
 	n := 0
 	for _, r := range c.requests {
-		if bytes.HasPrefix([]byte(r), []byte(method+" ")) {
+		if strings.HasPrefix(r, method+" ") {
 			n++
 		}
 	}

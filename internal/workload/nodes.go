@@ -174,7 +174,7 @@ func (k *client) labelNode(ctx context.Context, name string, labels map[string]s
 	nodes := k.dynamic.Resource(nodesResource())
 	u, err := nodes.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return err //nolint:wrapcheck // the caller looks at it
+		return err
 	}
 	now, err := toNode(u)
 	if err != nil {
@@ -200,7 +200,7 @@ func (k *client) labelNode(ctx context.Context, name string, labels map[string]s
 		return fmt.Errorf("encode patch: %w", err)
 	}
 	_, err = nodes.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-	return err //nolint:wrapcheck // the caller looks at it
+	return err
 }
 
 func lacking(have, want map[string]string) map[string]string {
@@ -280,7 +280,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller wraps it
+		return ctx.Err()
 	case <-t.C:
 		return nil
 	}

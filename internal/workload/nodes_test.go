@@ -128,7 +128,7 @@ func TestDeleteNode(t *testing.T) {
 func inMemory(t *testing.T, c *cluster) (workload.Access, *workload.Clusters, *pipe) {
 	t.Helper()
 	p := newPipe()
-	server := &http.Server{Handler: c, TLSConfig: c.tls, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)} //nolint:gosec // in memory
+	server := &http.Server{Handler: c, TLSConfig: c.tls, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)} // in memory
 	go func() { _ = server.ServeTLS(p, "", "") }()
 	clusters := workload.New(p, slog.New(slog.DiscardHandler), workload.Options{})
 	t.Cleanup(func() {

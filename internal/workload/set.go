@@ -130,7 +130,7 @@ func flatten(u *unstructured.Unstructured) ([]object, error) {
 			all = append(all, objects...)
 			return err
 		})
-		return all, err //nolint:wrapcheck // our own errors
+		return all, err
 	}
 	r := Ref{APIVersion: u.GetAPIVersion(), Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
 	switch {
