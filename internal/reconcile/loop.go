@@ -16,8 +16,8 @@ import (
 type loop struct {
 	*Engine
 	changes <-chan store.Change
-	runs    context.Context //nolint:containedctx // parent of all runs, cancelled late in a drain
-	store   context.Context //nolint:containedctx // of the loop's own calls of the store
+	runs    context.Context // parent of all runs, cancelled late in a drain
+	store   context.Context // of the loop's own calls of the store
 	busy    int             // runs that are not finished in the store
 	ended   []store.Finish  // of runs that returned, not yet in the store
 	freed   int             // runs whose slot the next successful finish frees
