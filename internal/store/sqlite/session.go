@@ -58,7 +58,7 @@ func (s *session) Query(ctx context.Context, text string, args ...any) (sqltx.Ro
 
 // QueryOnce implements sqltx.Session.
 func (s *session) QueryOnce(ctx context.Context, text string, args ...any) (sqltx.Rows, error) {
-	return s.on.QueryContext(ctx, text, args...) //nolint:sqlclosecheck // the caller closes them
+	return s.on.QueryContext(ctx, text, args...) // the caller closes them
 }
 
 // Exec implements sqltx.Session.

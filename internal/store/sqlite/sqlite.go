@@ -29,6 +29,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -126,7 +127,7 @@ func (s *Store) prepareFile() (dsn string, err error) {
 	if s.lock, err = lockFile(path); err != nil {
 		return "", err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode) //nolint:gosec // the operator names the path
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return "", fmt.Errorf("open database %s: %w", path, err)
 	}
@@ -229,8 +230,8 @@ func (s *Store) close() error {
 		errs = append(errs, s.write.close())
 	}
 	// The writer is closed last: it folds the write-ahead log into the file.
-	for i := len(s.dbs) - 1; i >= 0; i-- {
-		errs = append(errs, s.dbs[i].Close())
+	for _, db := range slices.Backward(s.dbs) {
+		errs = append(errs, db.Close())
 	}
 	s.dbs = nil
 	if s.lock != nil {

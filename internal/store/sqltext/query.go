@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func Select(q store.Query) (Selection, error) {
 	}
 	count := Statement{
 		Text: "select count(*) from object o where " + b.text(),
-		Args: b.args[:len(b.args):len(b.args)],
+		Args: slices.Clip(b.args),
 	}
 	if q.After != "" && ok {
 		b.after(q, sort, &findings)
@@ -219,7 +220,7 @@ func (b *builder) after(q store.Query, sort column, findings *lazuli.Fields) {
 		findings.Add("after", "it is not the next place of a page in this order")
 		return
 	}
-	value := ""
+	var value string
 	if sort.micros {
 		n, err := strconv.ParseInt(c.Value, 10, 64)
 		if err != nil {

@@ -340,7 +340,7 @@ func panics(s *suite) {
 				s.Error("the panic was swallowed")
 			}
 		}()
-		_ = s.store.Update(s.ctx, func(tx store.Tx) error { //nolint:errcheck // it panics
+		_ = s.store.Update(s.ctx, func(tx store.Tx) error { // it panics
 			if err := s.all(tx, created, updated); err != nil {
 				return err
 			}

@@ -52,9 +52,9 @@ func (s *suite) claim(owner string, limit int, lease time.Duration) []store.Leas
 }
 
 // one claims the one row that must be due.
-func (s *suite) one(owner string, lease time.Duration) store.Lease {
+func (s *suite) one(lease time.Duration) store.Lease {
 	s.Helper()
-	leases := s.claim(owner, 10, lease)
+	leases := s.claim("me", 10, lease)
 	if len(leases) != 1 {
 		s.Fatalf("claimed %+v, want one lease", leases)
 	}
@@ -80,7 +80,7 @@ func claims(s *suite) {
 	s.none("nothing was touched")
 	s.touch("a", time.Time{})
 	before := time.Now()
-	l := s.one("me", long)
+	l := s.one(long)
 	want := store.Lease{WorkKey: key("a"), Owner: "me", Fence: 1, Gen: 1, Attempts: 1, Until: l.Until}
 	s.same(want, l, "the lease")
 	if l.Until.Before(before.Add(long-time.Second)) || l.Until.After(time.Now().Add(long+time.Second)) {
@@ -148,12 +148,12 @@ func touchWhileClaimed(s *suite) {
 		{reason: "touched for later", touch: time.Now().Add(long)},
 	} {
 		s.touch("a", time.Time{})
-		l := s.one("me", long)
+		l := s.one(long)
 		s.touch("a", test.touch)
 		s.none(test.reason + ": touched, but leased")
 		test.finish.Lease = l
 		s.finish(test.finish)
-		again := s.one("me", long)
+		again := s.one(long)
 		if again.Gen != l.Gen+1 {
 			s.Errorf("%s: generation %d after %d", test.reason, again.Gen, l.Gen)
 		}
@@ -171,7 +171,7 @@ func touchForLater(s *suite) {
 		s.Errorf("a later touch put the work off to %s, %v, %v", due, ok, err)
 	}
 	s.touch("a", time.Time{})
-	if l := s.one("me", long); l.Gen != 3 {
+	if l := s.one(long); l.Gen != 3 {
 		s.Errorf("generation %d, want 3", l.Gen)
 	}
 }
@@ -191,22 +191,22 @@ func finishes(s *suite) {
 		done = append(done, f)
 	}
 	s.finish(done...)
-	again := s.one("me", long)
+	again := s.one(long)
 	s.same("now", again.ID, "the one that is due")
 	s.finish(done...) // those leases are over
 	s.none("a finish under a lease that is over does nothing")
 	s.finish(store.Finish{Lease: again})
 	s.touch("never", time.Time{})
-	s.same("never", s.one("me", long).ID, "a touch wakes what was never due")
+	s.same("never", s.one(long).ID, "a touch wakes what was never due")
 	s.touch("gone", time.Time{})
-	if l := s.one("me", long); l.Gen != 1 || l.Attempts != 1 {
+	if l := s.one(long); l.Gen != 1 || l.Attempts != 1 {
 		s.Errorf("the row that was dropped came back as %+v", l)
 	}
 
 	s.touch("late", time.Time{})
-	over := s.one("me", 0)
+	over := s.one(0)
 	s.finish(store.Finish{Lease: over})
-	s.same("late", s.one("me", long).ID, "a finish after the end of the lease is ignored")
+	s.same("late", s.one(long).ID, "a finish after the end of the lease is ignored")
 	s.finish()
 }
 
@@ -214,21 +214,21 @@ func attempts(s *suite) {
 	s.touch("a", time.Time{})
 	now := time.Now().Add(-time.Second)
 	for i, reset := range []bool{false, false, true, false} {
-		l := s.one("me", long)
+		l := s.one(long)
 		if want := []int{1, 2, 3, 1}[i]; l.Attempts != want {
 			s.Errorf("claim %d is attempt %d, want %d", i, l.Attempts, want)
 		}
 		s.finish(store.Finish{Lease: l, Due: now, Reset: reset})
 	}
-	s.one("me", 0) // a crash
-	if l := s.one("me", long); l.Attempts != 3 {
+	s.one(0) // a crash
+	if l := s.one(long); l.Attempts != 3 {
 		s.Errorf("a claim without a finish was not counted: attempt %d, want 3", l.Attempts)
 	}
 }
 
 func renews(s *suite) {
 	s.touch("a", time.Time{})
-	l := s.one("me", time.Minute)
+	l := s.one(time.Minute)
 	r, err := s.store.Renew(s.ctx, l, long)
 	if err != nil {
 		s.Fatal(err)
@@ -245,10 +245,10 @@ func renews(s *suite) {
 	s.finish(store.Finish{Lease: l, Due: time.Now().Add(-time.Second)})
 	_, err = s.store.Renew(s.ctx, l, long)
 	s.code(err, lazuli.CodeFenced, "renew after the finish")
-	over := s.one("me", 0)
+	over := s.one(0)
 	_, err = s.store.Renew(s.ctx, over, long)
 	s.code(err, lazuli.CodeFenced, "renew after the end")
-	next := s.one("me", long)
+	next := s.one(long)
 	_, err = s.store.Renew(s.ctx, over, long)
 	s.code(err, lazuli.CodeFenced, "renew after another claim by the same owner")
 	if _, err := s.store.Renew(s.ctx, next, long); err != nil {
@@ -258,8 +258,8 @@ func renews(s *suite) {
 
 func fences(s *suite) {
 	s.touch("a", time.Time{})
-	old := s.one("me", 0)
-	l := s.one("me", long)
+	old := s.one(0)
+	l := s.one(long)
 	if l.Fence <= old.Fence {
 		s.Errorf("fence %d after %d", l.Fence, old.Fence)
 	}
@@ -321,27 +321,27 @@ func nextDue(s *suite) {
 	check("work for later", now.Add(3*long))
 	s.touch("b", time.Time{})
 	check("work for now", now)
-	l := s.one("me", 2*long)
+	l := s.one(2 * long)
 	check("the end of a lease: who holds it may be dead", now.Add(2*long))
 	s.finish(store.Finish{Lease: l})
 	check("the rest", now.Add(3*long))
 	s.touch("a", time.Time{})
-	s.finish(store.Finish{Lease: s.one("me", long)})
+	s.finish(store.Finish{Lease: s.one(long)})
 	check("all is done", time.Time{})
 }
 
 func fenceOutlivesRow(s *suite) {
 	s.touch("a", time.Time{})
 	for range 3 {
-		s.one("me", 0)
+		s.one(0)
 	}
-	old := s.one("me", long)
+	old := s.one(long)
 	s.finish(store.Finish{Lease: old, Drop: true})
 	if _, ok, err := s.store.NextDue(s.ctx, []lazuli.Kind{thingKind}); err != nil || ok {
 		s.Errorf("the row is still there: %v", err)
 	}
 	s.touch("a", time.Time{})
-	l := s.one("me", long)
+	l := s.one(long)
 	if l.Fence <= old.Fence {
 		s.Errorf("fence %d after %d", l.Fence, old.Fence)
 	}
