@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
-	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
 	"github.com/lazuli-dev/lazuli/internal/cluster"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
@@ -28,7 +28,8 @@ func (r *run) live(ctx context.Context) error {
 			return false
 		}
 	}
-	if err := r.until(ctx, deadline, state(lazuli.StateRunning, lazuli.StateDeleted)); err != nil {
+	running, gone := state(lazuli.StateRunning), state(lazuli.StateDeleted)
+	if err := r.until(ctx, deadline, func() bool { return gone() || running() && r.settled() }); err != nil {
 		return err
 	}
 	if !r.deleted && len(r.oracle.faults) == 0 {
@@ -38,6 +39,9 @@ func (r *run) live(ctx context.Context) error {
 		}
 		if !r.deleted {
 			r.oracle.inventory()
+			if err := r.controller(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if r.opts.OnlyCreate || len(r.oracle.faults) > 0 {
@@ -48,7 +52,7 @@ func (r *run) live(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.until(ctx, deadline.Add(afterWeather), state(lazuli.StateDeleted)); err != nil {
+	if err := r.until(ctx, deadline.Add(afterWeather), gone); err != nil {
 		return err
 	}
 	r.trace.note("deleted")
@@ -62,6 +66,9 @@ func (r *run) live(ctx context.Context) error {
 
 // remove is the user's DELETE.
 func (r *run) remove(ctx context.Context) error {
+	if r.cluster().Status.State != lazuli.StateRunning {
+		r.weather.met(FaultTouch)
+	}
 	r.deleted = true
 	r.deleteFrom = r.points
 	r.trace.note("the user deletes")
@@ -86,9 +93,8 @@ func (r *run) remove(ctx context.Context) error {
 // world lets happen what happens by the clock.
 func (r *run) world(ctx context.Context) error {
 	since := time.Since(r.weather.started)
-	if r.quota && since > r.weather.Clears {
-		r.quota = false
-		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: "cores", Limit: 1000})
+	if r.poor && since > r.weather.Clears {
+		r.plenty()
 	}
 	if !r.deleted && r.plan.deleteAfter > 0 && since > r.plan.deleteAfter {
 		return r.remove(ctx)
@@ -130,6 +136,7 @@ func (r *run) until(ctx context.Context, deadline time.Time, done func() bool) e
 			}
 			continue
 		}
+		r.haunt(ctx)
 		if err := r.session(ctx, leases[0]); err != nil {
 			return err
 		}
@@ -180,10 +187,12 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 		if l, err = r.store.Renew(ctx, l, lease); err != nil {
 			return fmt.Errorf("renew: %w", err)
 		}
+		late := !r.learnt
 		plan, err := s.Step(ctx, f.news(r), f.inFlight)
 		if r.proc.dead {
 			return nil
 		}
+		r.learnt = r.deleted && s.World().Cluster.Delete != nil
 		if err != nil {
 			r.oracle.blame("step: %v", err)
 			return r.finish(ctx, store.Finish{Lease: l, Due: time.Now().Add(time.Second)})
@@ -191,7 +200,7 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 		for _, in := range plan.Intents {
 			r.trace.note("intent %s", in.Key())
 			f.inFlight[in.Key()] = true
-			f.pending = append(f.pending, in)
+			f.pending = append(f.pending, named{in, late})
 		}
 		if r.steps++; r.steps > mostSteps {
 			r.oracle.blame("no end after %d steps: %s", mostSteps, r.why())
@@ -199,6 +208,9 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 		}
 		if len(f.inFlight) == 0 {
 			return r.rest(ctx, l, plan)
+		}
+		if r.stall(s, l, f) {
+			return r.rebirth(ctx)
 		}
 		if err := r.act(ctx, s, f); err != nil || r.proc.dead {
 			return err
@@ -209,8 +221,16 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 // flight are the intents that are named and not answered.
 type flight struct {
 	inFlight map[string]bool
-	pending  []cluster.Intent
+	pending  []named
 	answers  []cluster.Answer
+}
+
+// named is an intent, and whether the process could not know of the user's
+// deletion when it was named.
+type named struct {
+	cluster.Intent
+
+	late bool
 }
 
 // news takes some of the answers, in an order that the seed chooses.
@@ -240,7 +260,8 @@ func (r *run) act(ctx context.Context, s *cluster.Session, f *flight) error {
 		i := r.random.IntN(len(f.pending))
 		in := f.pending[i]
 		f.pending = append(f.pending[:i], f.pending[i+1:]...)
-		a := s.CarryOut(ctx, in)
+		r.late = in.late
+		a := s.CarryOut(ctx, in.Intent)
 		if r.proc.dead {
 			return nil
 		}
@@ -294,4 +315,59 @@ func (r *run) why() string {
 		}
 	}
 	return text
+}
+
+// ghost is a process that stood still for longer than its lease.
+type ghost struct {
+	proc    *process
+	session *cluster.Session
+	flight  *flight
+}
+
+// stall has the process stand still, once in a seed that says so: another one
+// takes over, and this one goes on later as if nothing had been.
+func (r *run) stall(s *cluster.Session, l store.Lease, f *flight) bool {
+	const chance = 60
+	if !r.plan.zombie || r.ghost != nil || time.Since(r.weather.started) > r.weather.Clears || r.random.IntN(chance) > 0 {
+		return false
+	}
+	r.weather.met(FaultZombie)
+	r.trace.note("stands still under fence %d", l.Fence)
+	r.ghost = &ghost{proc: r.proc, session: s, flight: f}
+	r.client = nil // the ghost's, closed with the run
+	return true
+}
+
+// haunt lets the ghost go on when another process has the lease. Its records
+// must be refused. Of its calls only those that read or delete are let out: a
+// PUT in the moment of a stall is as good as one that the network held back, and
+// no fence reaches it.
+func (r *run) haunt(ctx context.Context) {
+	g := r.ghost
+	if g == nil || g.session == nil || r.random.IntN(3) > 0 {
+		return
+	}
+	r.trace.note("a process that lost its lease goes on")
+	g.proc.zombie = true
+	for _, in := range g.flight.pending {
+		if in.Act == cluster.ActGet || in.Act == cluster.ActDelete || in.Act == cluster.ActList {
+			g.flight.answers = append(g.flight.answers, g.session.CarryOut(ctx, in.Intent))
+		}
+	}
+	_, err := g.session.Step(ctx, g.flight.answers, map[string]bool{})
+	r.trace.note("its records: %s", lazuli.CodeOf(err))
+	g.session = nil
+}
+
+// controller makes what the cluster's own cloud controller would: a resource
+// with the cluster's tag that the hub has no record of.
+func (r *run) controller(ctx context.Context) error {
+	if r.random.IntN(2) == 0 {
+		return nil
+	}
+	id := resource.ID(subscription, group, resource.TypePublicIP, "kubernetes-a1b2c3")
+	r.extra = append(r.extra, id)
+	return r.make(ctx, resource.PublicIP{
+		Common: resource.Common{ID: id, Location: location, Tags: map[string]string{r.tag: r.uid}}, Zones: []string{"1", "2", "3"},
+	})
 }

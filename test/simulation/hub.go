@@ -18,8 +18,9 @@ var errDead = errors.New("the process is dead")
 // process is the life of one hub process. Whatever has effects asks it before
 // and after, and these are the points where it can be killed.
 type process struct {
-	run  *run
-	dead bool
+	run    *run
+	dead   bool
+	zombie bool // another process has its lease, and it does not know yet
 }
 
 // point is a place where the process may die; it reports whether it is alive.
@@ -28,7 +29,7 @@ func (p *process) point(what string) bool {
 		return false
 	}
 	r := p.run
-	if r.setup {
+	if r.setup || p.zombie {
 		return true
 	}
 	r.points++
@@ -66,6 +67,9 @@ func (s *records) commit(what string, do func() error) error {
 // Update implements store.Store.
 func (s *records) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return s.commit("update", func() error {
+		if s.p.zombie {
+			s.p.run.oracle.blame("a process without the lease wrote")
+		}
 		return s.Store.Update(ctx, func(tx store.Tx) error { return fn(&noted{Tx: tx, run: s.p.run}) })
 	})
 }
@@ -74,8 +78,11 @@ func (s *records) Update(ctx context.Context, fn func(store.Tx) error) error {
 func (s *records) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) error) error {
 	return s.commit("commit", func() error {
 		err := s.Store.Fenced(ctx, l, func(tx store.Tx) error { return fn(&noted{Tx: tx, run: s.p.run}) })
-		if err != nil {
+		switch {
+		case err != nil:
 			s.p.run.trace.note("commit refused: %s", lazuli.CodeOf(err))
+		case s.p.zombie:
+			s.p.run.oracle.blame("a process without the lease wrote")
 		}
 		return err
 	})
@@ -114,6 +121,9 @@ func (n *noted) Create(ctx context.Context, o lazuli.Object) error {
 // Update implements store.Tx.
 func (n *noted) Update(ctx context.Context, o lazuli.Object) error {
 	n.run.trace.note("update %s %s %s", o.Kind(), o.Head().Name, o.Index().State)
+	if rec, ok := o.(*lazuli.Node); ok {
+		n.run.oracle.done(rec)
+	}
 	return n.Tx.Update(ctx, o)
 }
 

@@ -19,13 +19,14 @@ type oracle struct {
 	run    *run
 	faults []string // what must not have happened
 
-	made    map[string]time.Time // last accepted write of an id
-	dropped map[string]bool      // ids whose deletion was asked for
-	absent  map[string]bool      // ids that a read said are not there, since their last write
+	made    map[string]time.Time        // last accepted write of an id
+	states  map[string]lazuli.NodeState // of nodes by uid, as last committed
+	dropped map[string]bool             // ids whose deletion was asked for
+	absent  map[string]bool             // ids that a read said are not there, since their last write
 }
 
 func newOracle(r *run) *oracle {
-	return &oracle{run: r, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
+	return &oracle{run: r, states: map[string]lazuli.NodeState{}, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
 }
 
 const mostFaults = 20
@@ -67,7 +68,7 @@ func (o *oracle) beforePut(c *call) {
 	if state, there := r.holds(c.id); there && state == "Succeeded" && !o.absent[c.id] {
 		o.blame("%s: written twice", c)
 	}
-	if r.deleted {
+	if r.deleted && !r.late {
 		o.blame("%s: the user wants the cluster gone", c)
 	}
 	if label := labelOf(c.body); label != "" && label != r.cluster().Status.DNSLabel {
@@ -97,7 +98,7 @@ func labelOf(body []byte) string {
 
 func (o *oracle) beforeDelete(c *call) {
 	r := o.run
-	if !r.deleted && !(once(c.id) && r.failed(c.id)) {
+	if !r.deleted && !o.dropped[c.id] && !(once(c.id) && r.failed(c.id)) {
 		o.blame("%s: nobody asked for a deletion", c)
 	}
 	if strings.EqualFold(c.id, r.foreign) || c.id == "" {
@@ -135,7 +136,23 @@ func (o *oracle) after(c *call, resp *http.Response) {
 // may not know it.
 func (o *oracle) young(id string) bool {
 	at, ok := o.made[id]
-	return ok && time.Since(at) < 10*time.Second
+	const lag = 20 * time.Second
+	return ok && time.Since(at) < lag
+}
+
+// done wants what is on record as made to be made.
+func (o *oracle) done(n *lazuli.Node) {
+	was := o.states[n.UID]
+	o.states[n.UID] = n.State
+	if n.State != lazuli.NodeDone || was == n.State || n.AzureID == "" || o.run.deleted {
+		return
+	}
+	if state, _ := o.run.holds(n.AzureID); state != "Succeeded" {
+		if resource.TypeOf(n.AzureID) == resource.TypeVirtualMachine && state != "" && state != "Failed" {
+			return // its node has joined: that is all that is asked of it
+		}
+		o.blame("%s is on record as made, and Azure says %q", n.Name, state)
+	}
 }
 
 func (o *oracle) toldAbsent(id string) { o.absent[id] = true }
@@ -151,7 +168,7 @@ func (o *oracle) inventory() {
 		}
 	}
 	for _, m := range r.machineRecords() {
-		if m.State == lazuli.MachineDeleted || m.State == lazuli.MachineDeleting || m.State == lazuli.MachineFailed {
+		if !m.RetiredAt.IsZero() {
 			continue
 		}
 		machines++
@@ -168,6 +185,9 @@ func (o *oracle) inventory() {
 	}
 	if machines != r.plan.controlPlanes+r.plan.workers {
 		o.blame("%d machines, want %d", machines, r.plan.controlPlanes+r.plan.workers)
+	}
+	for _, id := range r.extra {
+		want[strings.ToLower(id)] = true
 	}
 	have := r.left()
 	for _, id := range have {

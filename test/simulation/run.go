@@ -36,6 +36,9 @@ const (
 	owner        = "hub"
 	sshKey       = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0sH5wY9zVnHXvQmJ9rUqkzMlOeVwVf2mXx0nWlq7aB sim"
 
+	coresQuota = "cores"
+	sizeFamily = "standardDSv3Family"
+
 	lease        = 10 * time.Minute
 	afterWeather = 3 * time.Hour // after it cleared, all must have come to an end
 	restTime     = 5 * time.Minute
@@ -74,6 +77,7 @@ type plan struct {
 	controlPlanes, workers int
 	deleteAfter            time.Duration // since the start; 0 is once it runs
 	zombie                 bool
+	oneReplica             bool // answers lists: they lag, and never go back in time
 }
 
 // run is one seed under way.
@@ -105,7 +109,11 @@ type run struct {
 	history  []snapshot
 	listedTo time.Time
 	held     map[string]time.Time
-	quota    bool
+	poor     bool // quota and capacity are short until the weather clears
+	late     bool // the intent that is carried out was named before the user's deletion was known
+	learnt   bool // a commit has told the process of the deletion
+	extra    []string
+	ghost    *ghost
 
 	conflicts  int
 	deleteFrom int // points before it are those of the create
@@ -158,6 +166,7 @@ func (r *run) draw() {
 	if r.opts.ControlPlanes > 0 {
 		r.plan.controlPlanes, r.plan.workers = r.opts.ControlPlanes, r.opts.Workers
 	}
+	r.plan.oneReplica = r.random.IntN(2) == 0
 	r.plan.zombie = !r.opts.Calm && r.random.IntN(3) == 0
 }
 
@@ -166,7 +175,7 @@ func (r *run) build(ctx context.Context) error {
 	var err error
 	r.machines = model.New(model.Options{})
 	r.sim, err = azuresim.New(azuresim.Config{
-		Seed: r.opts.Seed, Machines: r.machines, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+		Seed: r.opts.Seed, Machines: &boots{Machines: r.machines, run: r}, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
 	})
 	if err != nil {
 		return fmt.Errorf("make simulator: %w", err)
@@ -200,12 +209,33 @@ func (r *run) build(ctx context.Context) error {
 		return err
 	}
 	r.setup = false
+	r.shortage()
+	return nil
+}
+
+// shortage takes away what the seed says.
+func (r *run) shortage() {
 	if r.weather.Quota {
 		r.weather.met(FaultQuota)
-		r.quota = true
-		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: "cores", Limit: r.random.IntN(6)})
+		r.poor = true
+		const few = 6
+		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: coresQuota, Limit: r.random.IntN(few)})
 	}
-	return nil
+	for _, z := range r.weather.NoRoom {
+		r.weather.met(FaultCapacity)
+		r.poor = true
+		r.sim.SetCapacity(azuresim.Capacity{Location: location, Zone: z, Family: sizeFamily})
+	}
+}
+
+// plenty gives it back.
+func (r *run) plenty() {
+	const enough = 1000
+	r.poor = false
+	r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: coresQuota, Limit: enough})
+	for _, z := range r.weather.NoRoom {
+		r.sim.SetCapacity(azuresim.Capacity{Location: location, Zone: z, Family: sizeFamily, VCPUs: enough})
+	}
 }
 
 func (r *run) close() error {
@@ -254,12 +284,19 @@ func (r *run) birth(ctx context.Context) error {
 // neighbour puts something into the group that is not ours.
 func (r *run) neighbour(ctx context.Context) error {
 	r.foreign = resource.ID(subscription, group, resource.TypeSecurityGroup, "somebody-elses")
+	return r.make(ctx, resource.SecurityGroup{Common: resource.Common{ID: r.foreign, Location: location}})
+}
+
+// make writes a resource past the product, in fair weather.
+func (r *run) make(ctx context.Context, spec resource.Spec) error {
 	cloud := resource.Cloud{Name: "AzurePublicCloud", ARMURL: "https://management.sim", AuthorityURL: "https://login.sim"}
-	_, err := r.client.Put(ctx, resource.Target{
+	client := azure.New(azure.Config{Transport: r.sim.Transport()})
+	defer client.Close()
+	_, err := client.Put(ctx, resource.Target{
 		Cloud: cloud, TenantID: tenant, ClientID: principal, ClientSecret: lazuli.NewSecret(secret), SubscriptionID: subscription, Location: location,
-	}, resource.SecurityGroup{Common: resource.Common{ID: r.foreign, Location: location}})
+	}, spec)
 	if err != nil {
-		return fmt.Errorf("make the neighbour's resource: %w", err)
+		return fmt.Errorf("make a resource of somebody else: %w", err)
 	}
 	return nil
 }
@@ -380,5 +417,36 @@ func (r *run) left() []string {
 	return out
 }
 
-// failed reports whether a machine's resource may be replaced.
-func (r *run) failed(string) bool { return false }
+// failed reports whether a machine's resource may be replaced: Azure has no
+// good VM of that name.
+func (r *run) failed(id string) bool {
+	name := strings.TrimSuffix(strings.ToLower(resource.NameOf(id)), "-nic")
+	state, there := r.holds(resource.ID(subscription, group, resource.TypeVirtualMachine, name))
+	return !there || state == "Failed"
+}
+
+// settled reports whether nothing is under way any more in a running cluster.
+func (r *run) settled() bool {
+	for _, m := range r.machineRecords() {
+		if !m.RetiredAt.IsZero() && m.State != lazuli.MachineDeleted || m.RetiredAt.IsZero() && !m.Ready {
+			return false
+		}
+	}
+	return true
+}
+
+// boots starts the simulated machines, but for those that never come up.
+type boots struct {
+	*model.Machines
+
+	run *run
+}
+
+// Start implements azuresim.Machines.
+func (b *boots) Start(env azuresim.Env, m azuresim.Machine) {
+	if b.run.weather.hits(FaultBoot) {
+		b.run.weather.met(FaultBoot)
+		return
+	}
+	b.Machines.Start(env, m)
+}

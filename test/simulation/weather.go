@@ -27,19 +27,23 @@ const (
 	FaultLabel     Fault = "label"      // the DNS label is taken
 	FaultQuota     Fault = "quota"      // cores run out until the weather clears
 	FaultAPIServer Fault = "api-server" // the deployed cluster's API does not answer, or not in time
+	FaultCapacity  Fault = "capacity"   // zones without room for a size, until the weather clears
+	FaultBoot      Fault = "boot"       // a machine whose guest never reports
 	FaultKill      Fault = "kill"       // the process dies
 	FaultZombie    Fault = "zombie"     // a process that lost its lease writes late
-	FaultTouch     Fault = "touch"      // a user deletes in the middle of a run
+	FaultTouch     Fault = "touch"      // the user deletes in the middle of a create
 )
 
 // Weather is what a seed has in store: how likely each fault is per call, and
 // until when.
 type Weather struct {
-	Chance  map[Fault]float64
-	Clears  time.Duration // since the start: afterwards no call fails
-	Kills   int           // at most
-	Quota   bool
-	Met     map[Fault]int
+	Chance map[Fault]float64
+	Clears time.Duration // since the start: afterwards no call fails
+	Kills  int           // at most
+	Quota  bool
+	NoRoom []string // zones
+	Met    map[Fault]int
+
 	bursts  map[Fault]time.Time // a burst of a fault lasts until then
 	random  *rand.Rand
 	started time.Time
@@ -50,13 +54,15 @@ type Weather struct {
 func perCall() []Fault {
 	return []Fault{
 		FaultRefused, FaultLost, FaultTimeout, FaultThrottle, FaultThrottle2, FaultBroken, FaultHalf, FaultSlow,
-		FaultStuck, FaultExpired, FaultStaleGet, FaultStaleList, FaultLabel, FaultAPIServer, FaultKill,
+		FaultStuck, FaultExpired, FaultStaleGet, FaultStaleList, FaultLabel, FaultAPIServer, FaultBoot, FaultKill,
 	}
 }
 
 const (
 	calmPart    = 0.45 // of the faults that a seed leaves out
 	worstChance = 0.2
+	worstRare   = 0.8 // of faults that few calls can meet
+	worstKill   = 0.02
 	burstPart   = 0.25 // of hits that start a burst of the same
 	burstWorst  = 90 * time.Second
 	mostKills   = 4
@@ -71,14 +77,33 @@ func newWeather(r *rand.Rand, started time.Time) *Weather {
 	for _, f := range perCall() {
 		p := r.Float64()
 		if r.Float64() >= calmPart {
-			w.Chance[f] = p * p * worstChance
+			w.Chance[f] = p * p * worst(f)
 		}
 	}
 	if w.Chance[FaultKill] > 0 {
 		w.Kills = 1 + r.IntN(mostKills)
 	}
 	w.Quota = r.IntN(8) == 0
+	if r.IntN(5) == 0 {
+		for _, z := range []string{"1", "2", "3"} {
+			if r.IntN(2) == 0 {
+				w.NoRoom = append(w.NoRoom, z)
+			}
+		}
+	}
 	return w
+}
+
+// worst is the chance of a fault in the worst seed.
+func worst(f Fault) float64 {
+	switch f {
+	case FaultStaleGet, FaultStaleList, FaultLabel, FaultBoot:
+		return worstRare
+	case FaultKill:
+		return worstKill
+	default:
+		return worstChance
+	}
 }
 
 // calm is weather without faults.
