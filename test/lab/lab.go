@@ -36,17 +36,19 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
-// Location is where the lab's clusters are.
-const Location = "westeurope"
+// Where the lab's clusters are.
+const (
+	Location     = "westeurope"
+	Project      = "000000000000000000000001"
+	Subscription = "22222222-2222-4222-8222-222222222222"
+)
 
 const (
-	tenant       = "11111111-1111-4111-8111-111111111111"
-	subscription = "22222222-2222-4222-8222-222222222222"
-	principal    = "33333333-3333-4333-8333-333333333333"
-	object       = "44444444-4444-4444-8444-444444444444"
-	secret       = "canary-of-the-lab"
-	group        = "rg-lab"
-	project      = "000000000000000000000001"
+	tenant    = "11111111-1111-4111-8111-111111111111"
+	principal = "33333333-3333-4333-8333-333333333333"
+	object    = "44444444-4444-4444-8444-444444444444"
+	secret    = "canary-of-the-lab"
+	group     = "rg-lab"
 )
 
 // Lab is a hub without its API, and the Azure that it works on.
@@ -82,10 +84,10 @@ func New(t testing.TB, seed uint64) *Lab {
 	check(t, err)
 	check(t, l.Sim.Seed(azuresim.World{
 		Tenants:         []azuresim.Tenant{{ID: tenant, DisplayName: "lab"}},
-		Subscriptions:   []azuresim.Subscription{{ID: subscription, TenantID: tenant, DisplayName: "lab"}},
+		Subscriptions:   []azuresim.Subscription{{ID: Subscription, TenantID: tenant, DisplayName: "lab"}},
 		Principals:      []azuresim.Principal{{TenantID: tenant, ClientID: principal, ObjectID: object, Name: "hub", Secret: secret}},
-		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + subscription}},
-		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: Location}},
+		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + Subscription}},
+		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: Subscription, Name: group, Location: Location}},
 	}))
 	l.Store, err = sqlite.Open(t.Context(), sqlite.Options{Path: ":memory:"})
 	check(t, err)
@@ -121,9 +123,12 @@ func (s *shared) Read(p []byte) (int, error) {
 // Start runs the engine and the simulator until the lab stops.
 func (l *Lab) Start() {
 	l.t.Helper()
-	l.group.Go(func() { _ = l.Sim.Run(l.ctx) }) // ends with nil
+	l.Run()
 	l.Engine("lab", l.Store, l.Azure)
 }
+
+// Run runs the simulator alone until the lab stops; Start does so too.
+func (l *Lab) Run() { l.group.Go(func() { _ = l.Sim.Run(l.ctx) }) } // it ends with nil
 
 // Engine runs one more engine on a store, as another process would, until the
 // lab stops.
@@ -179,7 +184,7 @@ func (l *Lab) CreateWish(w Wish) string {
 	ctx, name := l.t.Context(), w.Name
 	uid := l.newUID()
 	account := &lazuli.Account{
-		Meta:        lazuli.Meta{UID: l.newUID(), Name: "lab-" + name, Project: project},
+		Meta:        lazuli.Meta{UID: l.newUID(), Name: "lab-" + name, Project: Project},
 		Environment: "AzurePublicCloud", TenantID: tenant, ClientID: principal,
 	}
 	var err error
@@ -196,12 +201,12 @@ func (l *Lab) CreateWish(w Wish) string {
 		layers = append(layers, lazuli.Layer{Values: values, Name: pack, Tag: p.Version, PackUID: p.UID, Type: "spectro", Layer: string(p.Layer), Version: p.Version})
 	}
 	c := &lazuli.Cluster{
-		Meta:       lazuli.Meta{UID: uid, Name: name, Project: project, Labels: map[string]string{"env": "lab", "flag": "spectro__tag"}},
+		Meta:       lazuli.Meta{UID: uid, Name: name, Project: Project, Labels: map[string]string{"env": "lab", "flag": "spectro__tag"}},
 		AccountUID: account.UID, CloudConfigUID: l.newUID(),
 		Profiles: []lazuli.ProfileSnapshot{{UID: l.newUID(), Name: "base", Type: "infra", CloudType: "azure", ProfileVersion: "1.0.0", Layers: layers}},
 		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
 		Spec: fmt.Appendf(nil, `{"cloudAccountUid":%q,"cloudConfig":{"location":%q,"resourceGroup":%q,"subscriptionId":%q,"sshKey":%q},
-			"machinepoolconfig":[%s]}`, account.UID, Location, group, subscription, sshKey, w.pools()),
+			"machinepoolconfig":[%s]}`, account.UID, Location, group, Subscription, sshKey, w.pools()),
 	}
 	check(l.t, l.Store.Update(ctx, func(tx store.Tx) error {
 		if err := tx.Create(ctx, account); err != nil {
