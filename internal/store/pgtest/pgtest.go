@@ -131,7 +131,7 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // it was only to be free
 	addr, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
 		return 0, fmt.Errorf("find a free port: %s", l.Addr())
@@ -144,7 +144,7 @@ func (c *Cluster) logFile() string { return filepath.Join(c.dir, "log") }
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...) //nolint:gosec // the binaries that are installed
 	cmd.Dir = c.dir
 	cmd.Env = []string{"LC_ALL=C.UTF-8", "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
@@ -157,7 +157,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the server has its own
 	// The server outlives ctx: Down, Close and the end of this process end it.
 	cmd := c.command(context.WithoutCancel(ctx), "postgres", "-D", c.data(), "-p", strconv.Itoa(c.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
@@ -202,7 +202,7 @@ func (c *Cluster) Down() error {
 	}
 	c.alive = nil
 	select {
-	case <-c.exited:
+	case <-c.exited: //nolint:errcheck // it ended, however
 		return nil
 	case <-time.After(patience):
 		return errors.New("stop PostgreSQL: it does not end")

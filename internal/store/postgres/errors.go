@@ -43,16 +43,16 @@ func awayClasses() []string {
 	}
 }
 
-// tooSlow is an error whose cause is the store's own time-out.
-type tooSlow struct{ err error }
+// slowError is an error whose cause is the store's own time-out.
+type slowError struct{ err error }
 
 // Error implements error.
-func (t tooSlow) Error() string { return "the database does not answer in time: " + t.err.Error() }
+func (e slowError) Error() string { return "the database does not answer in time: " + e.err.Error() }
 
 // slow tells the store's own time-out from the end of the caller's context.
 func slow(caller context.Context, err error) error {
 	if err != nil && caller.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return tooSlow{err}
+		return slowError{err}
 	}
 	return err
 }
@@ -77,7 +77,7 @@ func unavailable(act string, err error) error {
 
 // away reports whether the database could not answer.
 func away(err error) bool {
-	if _, ok := errors.AsType[tooSlow](err); ok {
+	if _, ok := errors.AsType[slowError](err); ok {
 		return true
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {

@@ -123,10 +123,10 @@ func spawn(t *testing.T, url string) *process {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = p.Process.Kill() //nolint:errcheck // it may have been killed already
-		for range p.lines {  //nolint:revive // to the end
+		_ = p.Process.Kill()
+		for range p.lines {
 		}
-		_ = p.Wait() //nolint:errcheck // it was killed
+		_ = p.Wait()
 		_ = read.Close()
 		_ = write.Close()
 	})
@@ -193,7 +193,7 @@ func raw(t *testing.T, url, text string, args ...any) (n int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // of no interest
+	defer conn.Close(context.WithoutCancel(t.Context()))
 	if err := conn.QueryRow(t.Context(), text, args...).Scan(&n); err != nil {
 		t.Fatal(err)
 	}

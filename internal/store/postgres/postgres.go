@@ -61,7 +61,7 @@ const (
 	applicationName = "lazuli"
 	connectTimeout  = 5 * time.Second
 	// actTimeout bounds one statement, the wait for a connection included.
-	actTimeout = 15 * time.Second
+	actTimeout = 10 * time.Second
 	// idleInTransaction is how long the database waits, in milliseconds, for
 	// the next statement of a process that stopped within a transaction and
 	// holds locks that others need.

@@ -45,7 +45,7 @@ func execute(t *testing.T, url, text string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // of no interest
+	defer conn.Close(context.WithoutCancel(t.Context()))
 	_, err = conn.Exec(t.Context(), text)
 	return err
 }

@@ -31,7 +31,7 @@ const (
 	trimEvery = 16
 
 	begin     = "begin isolation level serializable"
-	beginRead = "begin isolation level repeatable read read only"
+	beginRead = "begin read only, isolation level repeatable read"
 	commit    = "commit"
 	rollback  = "rollback"
 )
