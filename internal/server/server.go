@@ -27,7 +27,6 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/cluster"
 	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/reconcile"
-	"github.com/lazuli-dev/lazuli/internal/seal"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/postgres"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
@@ -86,7 +85,7 @@ func New(ctx context.Context, cfg Config, version string, logTo io.Writer) (_ *S
 	if err := s.bootstrap(ctx, fresh); err != nil {
 		return nil, err
 	}
-	if err := s.compose(version); err != nil {
+	if err := s.compose(ctx, version); err != nil {
 		return nil, err
 	}
 	var lc net.ListenConfig
@@ -186,10 +185,10 @@ func (s *Server) firstKey() (lazuli.Secret, error) {
 }
 
 // compose connects the parts.
-func (s *Server) compose(version string) error {
-	sealer, err := seal.Open(filepath.Join(s.cfg.DataDir, sealKeyName))
+func (s *Server) compose(ctx context.Context, version string) error {
+	sealer, err := s.openSeal(ctx)
 	if err != nil {
-		return fmt.Errorf("open the sealing key: %w", err)
+		return err
 	}
 	packs, err := pack.Builtin()
 	if err != nil {
@@ -198,7 +197,7 @@ func (s *Server) compose(version string) error {
 	s.azure = azure.New(azure.Config{Logger: s.log.With("part", "azure")})
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
 	clusters, err := cluster.New(cluster.Config{
-		Store: s.store, Azure: clusterAzure{s.azure}, Seal: sealer, Packs: packs, Cloud: s.cfg.Cloud,
+		Store: s.store, Azure: s.azure, Seal: sealer, Packs: packs, Cloud: s.cfg.Cloud,
 		Workload:      workload.New(dialer, s.log.With("part", "workload"), workload.Options{}),
 		Logger:        s.log.With("part", "cluster"),
 		Random:        rand.Reader,

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/seal"
+	"github.com/lazuli-dev/lazuli/internal/store"
+)
+
+// openSeal opens the key that seals secrets, and makes it at the first start.
+// A store with sealed values and no key, or another key, is refused at once:
+// a new key would seal new values beside old ones that nobody can open again.
+func (s *Server) openSeal(ctx context.Context) (*seal.Sealer, error) {
+	path := filepath.Join(s.cfg.DataDir, sealKeyName)
+	sample, err := s.sealedSample(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const remedy = "put back the key file that belongs to the store; every hub of one database needs the same"
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && sample != nil {
+		return nil, fmt.Errorf("the sealing key %s is missing, and the store holds values that were sealed with it: %s", path, remedy)
+	}
+	sealer, err := seal.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the sealing key: %w", err)
+	}
+	if sample != nil {
+		if _, err := sealer.Unseal(sample.ClientSecret, lazuli.AccountAAD(sample.UID)); err != nil {
+			return nil, fmt.Errorf("the sealing key %s does not open what the store holds: %s", path, remedy)
+		}
+	}
+	return sealer, nil
+}
+
+// sealedSample is any account of the store, nil when there is none.
+func (s *Server) sealedSample(ctx context.Context) (*lazuli.Account, error) {
+	page, err := s.store.Query(ctx, store.Query{Kind: lazuli.KindAccount, Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("look for sealed values: %w", err)
+	}
+	for _, row := range page.Rows {
+		var a lazuli.Account
+		if err := json.Unmarshal(row.Data, &a); err != nil {
+			return nil, fmt.Errorf("read account %s: %w", row.Meta.UID, err)
+		}
+		return &a, nil
+	}
+	return nil, nil //nolint:nilnil // an empty store has none
+}
