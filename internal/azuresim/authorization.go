@@ -77,7 +77,7 @@ func matchAction(pattern, action string) bool {
 	}
 	rest = rest[len(parts[0]):]
 	for i, p := range parts[1:] {
-		if i == len(parts)-2 { //nolint:mnd // the last part is anchored at the end
+		if i == len(parts)-2 { // the last part is anchored at the end
 			return strings.HasSuffix(rest, p)
 		}
 		j := strings.Index(rest, p)
@@ -332,8 +332,8 @@ func (c *call) roleAssignmentCall(scope string) (*reply, *apiError) {
 	if t.collection() {
 		filter := c.query.Get("$filter")
 		who := filterValue(filter, "principalId")
-		if i := strings.Index(filter, "assignedTo('"); i >= 0 {
-			who, _, _ = strings.Cut(filter[i+len("assignedTo('"):], "'")
+		if _, after, found := strings.Cut(filter, "assignedTo('"); found {
+			who, _, _ = strings.Cut(after, "'")
 		}
 		exact := strings.Contains(filter, "atScope()")
 		list := []any{}

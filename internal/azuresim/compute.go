@@ -80,7 +80,7 @@ func putDisk(c *call, r *resource, old object) *apiError {
 func availabilitySetKind() *kind {
 	return &kind{
 		typ: typeSet,
-		put: func(c *call, r *resource, _ object) *apiError {
+		put: func(_ *call, r *resource, _ object) *apiError {
 			p := ensure(r.body, "properties")
 			const faults, updates, mostFaults, mostUpdates = 2, 5, 3, 20
 			if n, set := number(p, "platformFaultDomainCount"); !set {

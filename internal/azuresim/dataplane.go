@@ -266,11 +266,11 @@ func (s *Simulator) Route(address string) (machine string, err error) {
 func (s *Simulator) route(source netip.Addr, address string) (way, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return way{}, err //nolint:wrapcheck // the caller names the act and the address
+		return way{}, err
 	}
 	port, err := strconv.Atoi(service)
 	if err != nil {
-		return way{}, err //nolint:wrapcheck // the caller names the act and the address
+		return way{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -83,7 +83,7 @@ func (s *Simulator) refuse(w http.ResponseWriter, code int, kind string, number 
 }
 
 func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request, tenantName string) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<16) //nolint:mnd // a token form is small
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<16) // a token form is small
 	if err := r.ParseForm(); err != nil {
 		s.refuse(w, http.StatusBadRequest, "invalid_request", 900144, "The request body could not be read.")
 		return

@@ -321,7 +321,7 @@ func powerAction(name string) func(*call, *resource) (*reply, *apiError) {
 		op := c.start(r.id, strings.ToUpper(name[:1])+name[1:]+"VM", vmFirstPoll)
 		before, was := r.state, g.power
 		r.op, r.state = op, stateUpdating
-		op.done = func(err *apiError) {
+		op.done = func(*apiError) {
 			if s.store.byKey[r.key()] == r && r.op == op {
 				r.op, r.state = nil, before
 			}

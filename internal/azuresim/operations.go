@@ -186,10 +186,9 @@ func (c *call) pollStatus(op *operation) *reply {
 	body := object{"id": c.target.path, "name": op.id, "status": op.status, "startTime": op.start.Format(time.RFC3339Nano)}
 	rep := ok(body)
 	rep.header = http.Header{}
-	switch {
-	case op.status == opRunning:
+	if op.status == opRunning {
 		c.comeBack(rep, op)
-	default:
+	} else {
 		body["endTime"] = op.end.Format(time.RFC3339Nano)
 		if op.properties != nil {
 			body["properties"] = object{"output": op.properties}

@@ -4,6 +4,7 @@ package azuresim
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -112,9 +113,7 @@ func (c *call) page(list []any) (*reply, *apiError) {
 	if len(list) > size {
 		list = list[:size]
 		q := url.Values{}
-		for k, v := range c.query {
-			q[k] = v
-		}
+		maps.Copy(q, c.query)
 		q.Set("$skiptoken", base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(skip+size))))
 		body["nextLink"] = c.base + c.url.Path + "?" + q.Encode()
 	}
@@ -427,9 +426,7 @@ func (c *call) tagCall() (*reply, *apiError) {
 	case c.method == http.MethodDelete:
 		tags = object{}
 	case op == "merge":
-		for k, v := range sent {
-			tags[k] = v
-		}
+		maps.Copy(tags, sent)
 	case op == "delete":
 		for k := range sent {
 			delete(tags, k)

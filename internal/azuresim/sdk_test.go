@@ -11,7 +11,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v9"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources/v3"
@@ -69,64 +68,64 @@ func newClients(t *testing.T, s *azuresim.Simulator) clients {
 
 const region = "westeurope"
 
-func tags() map[string]*string { return map[string]*string{clusterT: to.Ptr("c1")} }
+func tags() map[string]*string { return map[string]*string{clusterT: new("c1")} }
 
 // buildNetwork makes what a cluster needs before its machines, as our product does.
 func buildNetwork(t *testing.T, c clients) {
 	t.Helper()
 	ctx := t.Context()
-	loc := to.Ptr(region)
+	loc := new(region)
 	nsg, err := c.net.NewSecurityGroupsClient().BeginCreateOrUpdate(ctx, group, "nsg", armnetwork.SecurityGroup{
 		Location: loc, Tags: tags(), Properties: &armnetwork.SecurityGroupPropertiesFormat{SecurityRules: []*armnetwork.SecurityRule{{
-			Name: to.Ptr("api"), Properties: &armnetwork.SecurityRulePropertiesFormat{
-				Priority: to.Ptr[int32](100), Direction: to.Ptr(armnetwork.SecurityRuleDirectionInbound), Access: to.Ptr(armnetwork.SecurityRuleAccessAllow),
-				Protocol: to.Ptr(armnetwork.SecurityRuleProtocolTCP), SourceAddressPrefix: to.Ptr("Internet"), SourcePortRange: to.Ptr("*"),
-				DestinationAddressPrefix: to.Ptr("*"), DestinationPortRange: to.Ptr("6443"),
+			Name: new("api"), Properties: &armnetwork.SecurityRulePropertiesFormat{
+				Priority: new(int32(100)), Direction: new(armnetwork.SecurityRuleDirectionInbound), Access: new(armnetwork.SecurityRuleAccessAllow),
+				Protocol: new(armnetwork.SecurityRuleProtocolTCP), SourceAddressPrefix: new("Internet"), SourcePortRange: new("*"),
+				DestinationAddressPrefix: new("*"), DestinationPortRange: new("6443"),
 			},
 		}}},
 	}, nil)
 	end(t, nsg, err)
 	for _, name := range []string{"api", "nat"} {
-		props := &armnetwork.PublicIPAddressPropertiesFormat{PublicIPAllocationMethod: to.Ptr(armnetwork.IPAllocationMethodStatic)}
+		props := &armnetwork.PublicIPAddressPropertiesFormat{PublicIPAllocationMethod: new(armnetwork.IPAllocationMethodStatic)}
 		if name == "api" {
-			props.DNSSettings = &armnetwork.PublicIPAddressDNSSettings{DomainNameLabel: to.Ptr("c1-abc")}
+			props.DNSSettings = &armnetwork.PublicIPAddressDNSSettings{DomainNameLabel: new("c1-abc")}
 		}
 		p, err := c.net.NewPublicIPAddressesClient().BeginCreateOrUpdate(ctx, group, name, armnetwork.PublicIPAddress{
-			Location: loc, Tags: tags(), SKU: &armnetwork.PublicIPAddressSKU{Name: to.Ptr(armnetwork.PublicIPAddressSKUNameStandard)}, Properties: props,
+			Location: loc, Tags: tags(), SKU: &armnetwork.PublicIPAddressSKU{Name: new(armnetwork.PublicIPAddressSKUNameStandard)}, Properties: props,
 		}, nil)
 		end(t, p, err)
 	}
 	nat, err := c.net.NewNatGatewaysClient().BeginCreateOrUpdate(ctx, group, "nat", armnetwork.NatGateway{
-		Location: loc, Tags: tags(), SKU: &armnetwork.NatGatewaySKU{Name: to.Ptr(armnetwork.NatGatewaySKUNameStandard)},
-		Properties: &armnetwork.NatGatewayPropertiesFormat{PublicIPAddresses: []*armnetwork.SubResource{{ID: to.Ptr(netID("publicIPAddresses", "nat"))}}},
+		Location: loc, Tags: tags(), SKU: &armnetwork.NatGatewaySKU{Name: new(armnetwork.NatGatewaySKUNameStandard)},
+		Properties: &armnetwork.NatGatewayPropertiesFormat{PublicIPAddresses: []*armnetwork.SubResource{{ID: new(netID("publicIPAddresses", "nat"))}}},
 	}, nil)
 	end(t, nat, err)
 	lbID := netID("loadBalancers", "lb")
 	lb, err := c.net.NewLoadBalancersClient().BeginCreateOrUpdate(ctx, group, "lb", armnetwork.LoadBalancer{
-		Location: loc, Tags: tags(), SKU: &armnetwork.LoadBalancerSKU{Name: to.Ptr(armnetwork.LoadBalancerSKUNameStandard)},
+		Location: loc, Tags: tags(), SKU: &armnetwork.LoadBalancerSKU{Name: new(armnetwork.LoadBalancerSKUNameStandard)},
 		Properties: &armnetwork.LoadBalancerPropertiesFormat{
-			FrontendIPConfigurations: []*armnetwork.FrontendIPConfiguration{{Name: to.Ptr("api"), Properties: &armnetwork.FrontendIPConfigurationPropertiesFormat{
-				PublicIPAddress: &armnetwork.PublicIPAddress{ID: to.Ptr(netID("publicIPAddresses", "api"))},
+			FrontendIPConfigurations: []*armnetwork.FrontendIPConfiguration{{Name: new("api"), Properties: &armnetwork.FrontendIPConfigurationPropertiesFormat{
+				PublicIPAddress: &armnetwork.PublicIPAddress{ID: new(netID("publicIPAddresses", "api"))},
 			}}},
-			BackendAddressPools: []*armnetwork.BackendAddressPool{{Name: to.Ptr("cp")}},
-			Probes: []*armnetwork.Probe{{Name: to.Ptr("readyz"), Properties: &armnetwork.ProbePropertiesFormat{
-				Port: to.Ptr[int32](6443), Protocol: to.Ptr(armnetwork.ProbeProtocolHTTPS), RequestPath: to.Ptr("/readyz"), IntervalInSeconds: to.Ptr[int32](5),
+			BackendAddressPools: []*armnetwork.BackendAddressPool{{Name: new("cp")}},
+			Probes: []*armnetwork.Probe{{Name: new("readyz"), Properties: &armnetwork.ProbePropertiesFormat{
+				Port: new(int32(6443)), Protocol: new(armnetwork.ProbeProtocolHTTPS), RequestPath: new("/readyz"), IntervalInSeconds: new(int32(5)),
 			}}},
-			LoadBalancingRules: []*armnetwork.LoadBalancingRule{{Name: to.Ptr("api"), Properties: &armnetwork.LoadBalancingRulePropertiesFormat{
-				Protocol: to.Ptr(armnetwork.TransportProtocolTCP), FrontendPort: to.Ptr[int32](6443), BackendPort: to.Ptr[int32](6443),
-				FrontendIPConfiguration: &armnetwork.SubResource{ID: to.Ptr(lbID + "/frontendIPConfigurations/api")},
-				BackendAddressPool:      &armnetwork.SubResource{ID: to.Ptr(lbID + "/backendAddressPools/cp")},
-				Probe:                   &armnetwork.SubResource{ID: to.Ptr(lbID + "/probes/readyz")},
+			LoadBalancingRules: []*armnetwork.LoadBalancingRule{{Name: new("api"), Properties: &armnetwork.LoadBalancingRulePropertiesFormat{
+				Protocol: new(armnetwork.TransportProtocolTCP), FrontendPort: new(int32(6443)), BackendPort: new(int32(6443)),
+				FrontendIPConfiguration: &armnetwork.SubResource{ID: new(lbID + "/frontendIPConfigurations/api")},
+				BackendAddressPool:      &armnetwork.SubResource{ID: new(lbID + "/backendAddressPools/cp")},
+				Probe:                   &armnetwork.SubResource{ID: new(lbID + "/probes/readyz")},
 			}}},
 		},
 	}, nil)
 	end(t, lb, err)
 	vnet, err := c.net.NewVirtualNetworksClient().BeginCreateOrUpdate(ctx, group, "vnet", armnetwork.VirtualNetwork{
 		Location: loc, Tags: tags(), Properties: &armnetwork.VirtualNetworkPropertiesFormat{
-			AddressSpace: &armnetwork.AddressSpace{AddressPrefixes: []*string{to.Ptr("10.0.0.0/16")}},
-			Subnets: []*armnetwork.Subnet{{Name: to.Ptr("cp"), Properties: &armnetwork.SubnetPropertiesFormat{
-				AddressPrefix: to.Ptr("10.0.1.0/24"), NatGateway: &armnetwork.SubResource{ID: to.Ptr(netID("natGateways", "nat"))},
-				NetworkSecurityGroup: &armnetwork.SecurityGroup{ID: to.Ptr(netID("networkSecurityGroups", "nsg"))},
+			AddressSpace: &armnetwork.AddressSpace{AddressPrefixes: []*string{new("10.0.0.0/16")}},
+			Subnets: []*armnetwork.Subnet{{Name: new("cp"), Properties: &armnetwork.SubnetPropertiesFormat{
+				AddressPrefix: new("10.0.1.0/24"), NatGateway: &armnetwork.SubResource{ID: new(netID("natGateways", "nat"))},
+				NetworkSecurityGroup: &armnetwork.SecurityGroup{ID: new(netID("networkSecurityGroups", "nsg"))},
 			}}},
 		},
 	}, nil)
@@ -136,10 +135,10 @@ func buildNetwork(t *testing.T, c clients) {
 func makeNIC(t *testing.T, c clients, name string) {
 	t.Helper()
 	p, err := c.net.NewInterfacesClient().BeginCreateOrUpdate(t.Context(), group, name, armnetwork.Interface{
-		Location: to.Ptr(region), Tags: tags(), Properties: &armnetwork.InterfacePropertiesFormat{
-			IPConfigurations: []*armnetwork.InterfaceIPConfiguration{{Name: to.Ptr("ip"), Properties: &armnetwork.InterfaceIPConfigurationPropertiesFormat{
-				Subnet:                          &armnetwork.Subnet{ID: to.Ptr(netID("virtualNetworks", "vnet") + "/subnets/cp")},
-				LoadBalancerBackendAddressPools: []*armnetwork.BackendAddressPool{{ID: to.Ptr(netID("loadBalancers", "lb") + "/backendAddressPools/cp")}},
+		Location: new(region), Tags: tags(), Properties: &armnetwork.InterfacePropertiesFormat{
+			IPConfigurations: []*armnetwork.InterfaceIPConfiguration{{Name: new("ip"), Properties: &armnetwork.InterfaceIPConfigurationPropertiesFormat{
+				Subnet:                          &armnetwork.Subnet{ID: new(netID("virtualNetworks", "vnet") + "/subnets/cp")},
+				LoadBalancerBackendAddressPools: []*armnetwork.BackendAddressPool{{ID: new(netID("loadBalancers", "lb") + "/backendAddressPools/cp")}},
 			}}},
 		},
 	}, nil)
@@ -151,34 +150,34 @@ func makeNIC(t *testing.T, c clients, name string) {
 
 func machineSpec(name, size, zone string) armcompute.VirtualMachine {
 	vm := armcompute.VirtualMachine{
-		Location: to.Ptr(region), Tags: tags(), Properties: &armcompute.VirtualMachineProperties{
-			HardwareProfile: &armcompute.HardwareProfile{VMSize: to.Ptr(armcompute.VirtualMachineSizeTypes(size))},
+		Location: new(region), Tags: tags(), Properties: &armcompute.VirtualMachineProperties{
+			HardwareProfile: &armcompute.HardwareProfile{VMSize: new(armcompute.VirtualMachineSizeTypes(size))},
 			OSProfile: &armcompute.OSProfile{
-				ComputerName: to.Ptr(name), AdminUsername: to.Ptr("azureuser"), CustomData: to.Ptr(b64("#cloud-config\n")),
+				ComputerName: new(name), AdminUsername: new("azureuser"), CustomData: new(b64("#cloud-config\n")),
 				LinuxConfiguration: &armcompute.LinuxConfiguration{SSH: &armcompute.SSHConfiguration{PublicKeys: []*armcompute.SSHPublicKey{{
-					Path: to.Ptr("/home/azureuser/.ssh/authorized_keys"), KeyData: to.Ptr(testKey),
+					Path: new("/home/azureuser/.ssh/authorized_keys"), KeyData: new(testKey),
 				}}}},
 			},
 			StorageProfile: &armcompute.StorageProfile{
 				ImageReference: &armcompute.ImageReference{
-					Publisher: to.Ptr("Canonical"), Offer: to.Ptr("ubuntu-24_04-lts"), SKU: to.Ptr("server"), Version: to.Ptr("latest"),
+					Publisher: new("Canonical"), Offer: new("ubuntu-24_04-lts"), SKU: new("server"), Version: new("latest"),
 				},
 				OSDisk: &armcompute.OSDisk{
-					CreateOption: to.Ptr(armcompute.DiskCreateOptionTypesFromImage), DeleteOption: to.Ptr(armcompute.DiskDeleteOptionTypesDelete), DiskSizeGB: to.Ptr[int32](64),
+					CreateOption: new(armcompute.DiskCreateOptionTypesFromImage), DeleteOption: new(armcompute.DiskDeleteOptionTypesDelete), DiskSizeGB: new(int32(64)),
 				},
 				DataDisks: []*armcompute.DataDisk{{
-					Lun: to.Ptr[int32](0), CreateOption: to.Ptr(armcompute.DiskCreateOptionTypesEmpty), DiskSizeGB: to.Ptr[int32](128),
-					DeleteOption: to.Ptr(armcompute.DiskDeleteOptionTypesDetach),
+					Lun: new(int32(0)), CreateOption: new(armcompute.DiskCreateOptionTypesEmpty), DiskSizeGB: new(int32(128)),
+					DeleteOption: new(armcompute.DiskDeleteOptionTypesDetach),
 				}},
 			},
 			NetworkProfile: &armcompute.NetworkProfile{NetworkInterfaces: []*armcompute.NetworkInterfaceReference{{
-				ID:         to.Ptr(netID("networkInterfaces", name)),
-				Properties: &armcompute.NetworkInterfaceReferenceProperties{DeleteOption: to.Ptr(armcompute.DeleteOptionsDelete)},
+				ID:         new(netID("networkInterfaces", name)),
+				Properties: &armcompute.NetworkInterfaceReferenceProperties{DeleteOption: new(armcompute.DeleteOptionsDelete)},
 			}}},
 		},
 	}
 	if zone != "" {
-		vm.Zones = []*string{to.Ptr(zone)}
+		vm.Zones = []*string{new(zone)}
 	}
 	return vm
 }
@@ -212,7 +211,7 @@ func TestClusterWithSDK(t *testing.T) {
 		}
 		names := map[string]int{}
 		pager := c.all.NewListByResourceGroupPager(group, &armresources.ClientListByResourceGroupOptions{
-			Filter: to.Ptr("tagName eq '" + clusterT + "' and tagValue eq 'c1'"), Top: to.Ptr[int32](3), Expand: to.Ptr("provisioningState,createdTime"),
+			Filter: new("tagName eq '" + clusterT + "' and tagValue eq 'c1'"), Top: new(int32(3)), Expand: new("provisioningState,createdTime"),
 		})
 		pages := 0
 		for pager.More() {

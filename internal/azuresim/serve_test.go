@@ -16,7 +16,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
@@ -62,14 +61,14 @@ func TestServeFast(t *testing.T) {
 	res := check[*armresources.ClientFactory](t)(armresources.NewClientFactory(sub, cred, opts))
 	ctx := t.Context()
 	groups := res.NewResourceGroupsClient()
-	check[armresources.ResourceGroupsClientCreateOrUpdateResponse](t)(groups.CreateOrUpdate(ctx, "other", armresources.ResourceGroup{Location: to.Ptr("eastus")}, nil))
+	check[armresources.ResourceGroupsClientCreateOrUpdateResponse](t)(groups.CreateOrUpdate(ctx, "other", armresources.ResourceGroup{Location: new("eastus")}, nil))
 	if r := check[armresources.ResourceGroupsClientCheckExistenceResponse](t)(groups.CheckExistence(ctx, "other", nil)); !r.Success {
 		t.Error("the new group is not there")
 	}
 	net := check[*armnetwork.ClientFactory](t)(armnetwork.NewClientFactory(sub, cred, opts))
 	from := time.Now()
 	p, err := net.NewVirtualNetworksClient().BeginCreateOrUpdate(ctx, "other", "v", armnetwork.VirtualNetwork{
-		Location: to.Ptr("eastus"), Properties: &armnetwork.VirtualNetworkPropertiesFormat{AddressSpace: &armnetwork.AddressSpace{AddressPrefixes: []*string{to.Ptr("10.0.0.0/16")}}},
+		Location: new("eastus"), Properties: &armnetwork.VirtualNetworkPropertiesFormat{AddressSpace: &armnetwork.AddressSpace{AddressPrefixes: []*string{new("10.0.0.0/16")}}},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +76,7 @@ func TestServeFast(t *testing.T) {
 	if _, err := p.PollUntilDone(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	sp, err := net.NewSubnetsClient().BeginCreateOrUpdate(ctx, "other", "v", "s", armnetwork.Subnet{Properties: &armnetwork.SubnetPropertiesFormat{AddressPrefix: to.Ptr("10.0.1.0/24")}}, nil)
+	sp, err := net.NewSubnetsClient().BeginCreateOrUpdate(ctx, "other", "v", "s", armnetwork.Subnet{Properties: &armnetwork.SubnetPropertiesFormat{AddressPrefix: new("10.0.1.0/24")}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func TestLookups(t *testing.T) {
 		t.Errorf("%d subscriptions, %d locations", len(list.Value), len(places.Value))
 	}
 	comp := check[*armcompute.ClientFactory](t)(armcompute.NewClientFactory(sub, cred, opts))
-	skus := check[armcompute.ResourceSKUsClientListResponse](t)(comp.NewResourceSKUsClient().NewListPager(&armcompute.ResourceSKUsClientListOptions{Filter: to.Ptr("location eq 'northcentralus'")}).NextPage(ctx))
+	skus := check[armcompute.ResourceSKUsClientListResponse](t)(comp.NewResourceSKUsClient().NewListPager(&armcompute.ResourceSKUsClientListOptions{Filter: new("location eq 'northcentralus'")}).NextPage(ctx))
 	sizes := map[string]int{}
 	for _, k := range skus.Value {
 		if *k.ResourceType == "virtualMachines" {

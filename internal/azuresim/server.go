@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -112,12 +113,8 @@ func (s *Simulator) serveARM(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	for k, v := range c.out {
-		h[k] = v
-	}
-	for k, v := range rep.header {
-		h[k] = v
-	}
+	maps.Copy(h, c.out)
+	maps.Copy(h, rep.header)
 	if rep.body == nil || r.Method == http.MethodHead {
 		w.WriteHeader(rep.status)
 		return
@@ -146,8 +143,7 @@ func (s *Simulator) newCall(w http.ResponseWriter, r *http.Request) (*call, *api
 		return c, nil
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return c, fail(http.StatusRequestEntityTooLarge, "RequestContentTooLarge",
 			"The request content size exceeds the maximum size of 4 MB.")
 	}

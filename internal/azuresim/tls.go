@@ -109,7 +109,7 @@ func Serve(ctx context.Context, l net.Listener, a *Authority, s *Simulator) erro
 		if err = srv.Shutdown(limit); err != nil {
 			err = errors.Join(err, srv.Close())
 		}
-		<-served
+		<-served //nolint:errcheck // http.ErrServerClosed, as after every Shutdown
 	case err = <-served:
 	}
 	stop()

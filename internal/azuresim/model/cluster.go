@@ -248,14 +248,13 @@ func (c *cluster) draw(name string, s span) time.Duration {
 
 // write stores an object. A conflict or a refusal is left to the next round, which sees the new state. An object that is
 // as it was read, at the revision that is stored, is not written: most of a round changes nothing.
-func (c *cluster) write(gr schema.GroupResource, obj client) bool {
+func (c *cluster) write(gr schema.GroupResource, obj client) {
 	if u, ok := c.store.Get(gr, obj.GetNamespace(), obj.GetName()); ok {
 		if was, ok := c.views[u]; ok && equality.Semantic.DeepEqual(was, obj) {
-			return true
+			return
 		}
 	}
-	_, err := c.store.Update(gr, obj)
-	return err == nil
+	_, _ = c.store.Update(gr, obj)
 }
 
 // client is an object as a controller's client has it.

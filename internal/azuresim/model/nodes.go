@@ -3,6 +3,7 @@
 package model
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -199,11 +200,9 @@ func (w *world) initialise(name string, m *machine) {
 	if m.Zone != "" {
 		zone = strings.ToLower(m.Location) + "-" + m.Zone
 	}
-	for k, v := range map[string]string{
+	maps.Copy(n.Labels, map[string]string{
 		corev1.LabelTopologyZone: zone, corev1.LabelTopologyRegion: strings.ToLower(m.Location), corev1.LabelInstanceTypeStable: m.Size,
 		corev1.LabelFailureDomainBetaZone: zone, corev1.LabelFailureDomainBetaRegion: strings.ToLower(m.Location), corev1.LabelInstanceType: m.Size,
-	} {
-		n.Labels[k] = v
-	}
+	})
 	w.write(kubeapi.Nodes, n)
 }

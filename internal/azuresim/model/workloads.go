@@ -319,7 +319,7 @@ func (w *world) syncReplicaSets() {
 		}
 		next := rs.DeepCopy()
 		ready := countReady(pods)
-		count := int32(len(pods)) //nolint:gosec // a handful of pods
+		count := int32(len(pods))
 		next.Status = appsv1.ReplicaSetStatus{
 			ObservedGeneration: rs.Generation, Replicas: count, FullyLabeledReplicas: count, ReadyReplicas: ready, AvailableReplicas: ready,
 		}
@@ -377,7 +377,7 @@ func (w *world) syncStatefulSets() {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(byName)) {
-			if st.Replicas >= int32(want) { //nolint:gosec // a handful of pods
+			if st.Replicas >= int32(want) {
 				w.remove(byName[name])
 			}
 		}
@@ -411,7 +411,7 @@ func (w *world) syncJobs() {
 		}
 		next := job.DeepCopy()
 		next.Status.Succeeded = done
-		next.Status.Active = int32(len(active)) //nolint:gosec // a handful of pods
+		next.Status.Active = int32(len(active))
 		if next.Status.StartTime == nil {
 			now := w.now()
 			next.Status.StartTime = &now
