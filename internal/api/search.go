@@ -281,9 +281,11 @@ func column(item *palette.SearchFilterItem) ([]store.Where, bool) {
 		// All clusters are of one environment: the condition holds for all, or
 		// is left to memory.
 		return nil, stringMatches(item.Condition.String, palette.CloudType)
+	case propertyState, propertyUID, propertyProject, propertyAccount:
+		return exactColumn(item)
 	case propertyName:
 		s := item.Condition.String
-		if s.Negation || s.Match == nil || len(s.Match.Values) != 1 || s.IgnoreCase != nil && !*s.IgnoreCase {
+		if !oneFolded(s) {
 			return nil, false
 		}
 		op := store.Eq
@@ -297,6 +299,36 @@ func column(item *palette.SearchFilterItem) ([]store.Where, bool) {
 	default:
 		return nil, false
 	}
+}
+
+// oneFolded reports whether a condition asks for one text in any case.
+func oneFolded(s *palette.SearchString) bool {
+	return !s.Negation && s.Match != nil && len(s.Match.Values) == 1 && (s.IgnoreCase == nil || *s.IgnoreCase)
+}
+
+// exactColumn turns a comparison in any case into one with the only form that
+// a column can hold: states are few, uids are lower-case.
+func exactColumn(item *palette.SearchFilterItem) ([]store.Where, bool) {
+	s := item.Condition.String
+	if !oneFolded(s) || s.Operator != "" && s.Operator != palette.OperatorEq {
+		return nil, false
+	}
+	value := lazuli.Fold(s.Match.Values[0])
+	field := map[string]store.Field{
+		propertyUID: store.FieldUID, propertyProject: store.FieldProject, propertyAccount: store.FieldOwner,
+	}[item.Property]
+	if item.Property == propertyState {
+		field = store.FieldState
+		states := []lazuli.ClusterState{
+			lazuli.StatePending, lazuli.StateProvisioning, lazuli.StateRunning, lazuli.StateDeleting, lazuli.StateDeleted,
+		}
+		i := slices.IndexFunc(states, func(st lazuli.ClusterState) bool { return lazuli.Fold(string(st)) == value })
+		if i < 0 {
+			return nil, false
+		}
+		value = string(states[i])
+	}
+	return []store.Where{{Field: field, Op: store.Eq, Value: value}}, true
 }
 
 // matches applies a whole filter to a cluster.
