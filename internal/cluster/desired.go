@@ -493,6 +493,9 @@ func (w *World) bootstrapCluster() bootstrap.Cluster {
 
 // userData renders what a machine boots with.
 func (w *World) userData(m *lazuli.Machine) ([]byte, error) {
+	if w.Secrets == nil { // a restored store may lack what its records say was made
+		return nil, lazuli.Errorf(lazuli.CodeInternal, "render the user data of %s: the cluster's keys are not in the store", m.Name)
+	}
 	p := w.pool(m.Pool)
 	n := bootstrap.Node{
 		Name:        m.Name,
