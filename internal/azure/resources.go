@@ -264,6 +264,9 @@ func (c *Client) Delete(ctx context.Context, t resource.Target, id string, force
 // knowledge of the resource.
 func absent(err error) bool {
 	re, ok := errors.AsType[*azcore.ResponseError](err)
+	if ok && re.StatusCode == http.StatusUnauthorized && mutated("refusedIsAbsent") {
+		return true
+	}
 	if !ok || re.StatusCode != http.StatusNotFound {
 		return false
 	}

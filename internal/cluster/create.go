@@ -240,6 +240,9 @@ func (s *step) advanceResource(n graph.Node[task], rec *lazuli.Node) error {
 			delete(s.absent, n.Name)
 			return s.put(n)
 		}
+		if mutated("putBlind") {
+			return s.put(n)
+		}
 		// A write may have reached Azure though its answer did not reach us.
 		s.want(Intent{Act: ActGet, Node: n.Name, AzureID: rec.AzureID})
 	case lazuli.NodeWorking:
@@ -252,6 +255,7 @@ func (s *step) advanceResource(n graph.Node[task], rec *lazuli.Node) error {
 func (s *step) poll(rec *lazuli.Node) {
 	op := rec.Operation
 	switch {
+	case mutated("forgetPoll"):
 	case op == nil:
 		s.want(Intent{Act: ActGet, Node: rec.Name, AzureID: rec.AzureID})
 	case op.NextPoll.After(s.now):

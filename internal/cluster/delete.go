@@ -65,7 +65,7 @@ func (s *step) remove() error {
 func (s *step) abandon() {
 	for _, name := range s.nodeNames() {
 		n := s.Nodes[name]
-		if n.State == lazuli.NodeGone || n.AzureID != "" && !n.IntentAt.IsZero() {
+		if n.State == lazuli.NodeGone || n.AzureID != "" && !n.IntentAt.IsZero() && (!mutated("forgetWorking") || n.State != lazuli.NodeWorking) {
 			continue
 		}
 		n = s.change(name)
@@ -194,6 +194,9 @@ func (s *step) count(name string, there bool) {
 		n.Facts[factListed] = listedThere
 	case have == listedThere:
 		s.change(name).Facts[factListed] = s.now.Format(time.RFC3339Nano)
+		if mutated("trustList") {
+			s.vanished(name)
+		}
 	default:
 		if since, err := time.Parse(time.RFC3339Nano, have); err == nil && s.now.Sub(since) >= s.ProbeInterval {
 			s.vanished(name)
@@ -232,6 +235,10 @@ func (s *step) unwantedSince(name string) time.Time {
 // adopt makes records of resources that carry our tag and have none: what the
 // cloud controller made for the cluster, or what a restored store forgot.
 func (s *step) adopt() error {
+	if mutated("adoptNothing") {
+		s.Cluster.Status.EmptySince = s.now.Add(-s.ProbeInterval)
+		return nil
+	}
 	known := map[string]bool{}
 	for _, n := range s.Nodes {
 		known[strings.ToLower(n.AzureID)] = true
@@ -277,6 +284,9 @@ func (s *step) inventory() []*lazuli.Node {
 // errors NicInUse, InUseSubnetCannotBeDeleted, PublicIPAddressCannotBeDeleted,
 // InUseNetworkSecurityGroupCannotBeDeleted).
 func holders(t resource.Type) []resource.Type {
+	if mutated("deleteBlind") {
+		return nil
+	}
 	switch t {
 	case resource.TypeNetworkInterface, resource.TypeDisk, resource.TypeAvailabilitySet:
 		return []resource.Type{resource.TypeVirtualMachine}

@@ -84,6 +84,9 @@ func (s *step) seen(m *lazuli.Machine, n *workload.Node) {
 	switch {
 	case n == nil:
 		m.Ready, m.Message = false, "the node has not joined"
+		if mutated("deleteUnasked") {
+			s.want(Intent{Act: ActDelete, Node: prefixVM + m.Name, AzureID: m.VMID})
+		}
 	case n.Ready:
 		m.Ready, m.Message, m.KubeVersion = true, "", n.Version
 		s.machineState(m.Name, lazuli.MachineRunning)

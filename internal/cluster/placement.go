@@ -48,7 +48,7 @@ func (s *step) label() error {
 	// The form of the name is Azure's: "Public IP addresses", DNS name label.
 	st.Endpoint = st.DNSLabel + "." + strings.ToLower(s.Spec.Location) + "." + cloudappDomain(s.Cloud.Name)
 	st.KubeVersion = s.Settings.KubernetesVersion
-	s.dirtyCluster = true
+	s.dirtyCluster = !mutated("labelUnsaved")
 	return nil
 }
 

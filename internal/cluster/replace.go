@@ -75,6 +75,9 @@ func (s *step) replace(m *lazuli.Machine, zone string, why error) error {
 	if err != nil {
 		return err
 	}
+	if mutated("reuseName") {
+		next.Name, next.VMID, next.NICID = m.Name, m.VMID, m.NICID
+	}
 	next.Init = m.Init
 	next.Late = !m.Init // its token was not among the first
 	s.Machines[next.Name] = next

@@ -239,6 +239,9 @@ func (r *Session) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, er
 			return nil, fmt.Errorf("make a bootstrap token: %w", err)
 		}
 	}
+	if mutated("keysUnsaved") {
+		return s, nil
+	}
 	return s, r.storeSecrets(ctx, s, v)
 }
 

@@ -123,6 +123,9 @@ func (s *step) change(name string) *lazuli.Node {
 
 // start records the intent of a node.
 func (s *step) start(name string) *lazuli.Node {
+	if mutated("skipIntent") {
+		return s.Nodes[name]
+	}
 	n := s.change(name)
 	n.State = lazuli.NodeIntended
 	if n.StartedAt.IsZero() {
@@ -177,6 +180,9 @@ func (s *step) fault(name string, err error) {
 		}
 	} else {
 		wait = hopelessRetry
+		if mutated("neverRetry") {
+			wait = longestWait * 10000
+		}
 		if n.State != lazuli.NodeDeleting {
 			n.State = lazuli.NodeFailed
 		}
@@ -186,6 +192,9 @@ func (s *step) fault(name string, err error) {
 
 // passing reports whether a failure is likely to go away by itself.
 func passing(err error) bool {
+	if mutated("neverRetry") {
+		return false
+	}
 	if f, ok := errors.AsType[*resource.Failure](err); ok {
 		return f.Retryable
 	}
@@ -261,6 +270,10 @@ func (s *step) takeResource(a Answer) {
 		s.dirtyCluster = true
 		return
 	}
+	if a.Err != nil && a.Intent.Act == ActPut && mutated("lostIsDone") {
+		s.done(name)
+		return
+	}
 	if a.Err != nil {
 		if a.Intent.Act == ActPoll && passing(a.Err) && n.Operation != nil {
 			// The operation goes on whether we can see it or not.
@@ -295,6 +308,10 @@ func (s *step) settle(name string, in Intent, res resource.Result) {
 		}
 		s.done(name)
 	case resource.StateWorking:
+		if mutated("doneEarly") {
+			s.done(name)
+			return
+		}
 		n.State = lazuli.NodeWorking
 		if res.PollURL != "" || n.Operation == nil {
 			n.Operation = &lazuli.Operation{Kind: string(in.Act), PollURL: res.PollURL, Started: s.now}

@@ -253,10 +253,17 @@ func (r *Session) commit(ctx context.Context) error {
 		return nil
 	}
 	var fresh lazuli.Cluster
-	err := r.cfg.Store.Fenced(ctx, r.lease, func(tx store.Tx) error {
+	write := func(do func(store.Tx) error) error { return r.cfg.Store.Fenced(ctx, r.lease, do) }
+	if mutated("dropFence") {
+		write = func(do func(store.Tx) error) error { return r.cfg.Store.Update(ctx, do) }
+	}
+	err := write(func(tx store.Tx) error {
 		fresh = lazuli.Cluster{}
 		if err := tx.Get(ctx, w.Cluster.UID, &fresh); err != nil {
 			return fmt.Errorf("read cluster: %w", err)
+		}
+		if mutated("loseDelete") {
+			fresh.Delete = w.Cluster.Delete
 		}
 		if w.dirtyCluster {
 			state := w.Cluster.Status.State
