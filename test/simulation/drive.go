@@ -5,6 +5,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -12,6 +13,16 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/cluster"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
+
+// alive is live, with a panic of the product as a violation.
+func (r *run) alive(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.oracle.blame("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return r.live(ctx)
+}
 
 // live plays the life of the cluster: create, perhaps deletion on the way,
 // rest, deletion, rest.

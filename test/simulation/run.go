@@ -60,16 +60,25 @@ type Options struct {
 
 // Report is what came of a run.
 type Report struct {
-	Seed      uint64
-	Hash      string
-	Trace     *Trace
-	Faults    []string // violations; none is a good run
-	Met       map[Fault]int
-	Points    int // where the process could have died
-	Killed    int
-	Virtual   time.Duration
-	Plan      string
-	FirstTask int // points before this belong to the create
+	Seed       uint64
+	Hash       string
+	Trace      *Trace
+	Faults     []string // violations; none is a good run
+	Met        map[Fault]int
+	Points     int // where the process could have died
+	Killed     int
+	Virtual    time.Duration
+	Plan       string
+	DeleteFrom int // points up to this belong to the create
+}
+
+// Total counts the faults that the run met.
+func (r *Report) Total() int {
+	n := 0
+	for _, m := range r.Met {
+		n += m
+	}
+	return n
 }
 
 // plan is what happens beside the weather.
@@ -135,12 +144,12 @@ func Run(ctx context.Context, opts Options) (rep *Report, err error) {
 	if err := r.build(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.live(ctx); err != nil {
+	if err := r.alive(ctx); err != nil {
 		return nil, err
 	}
 	return &Report{
 		Seed: opts.Seed, Hash: r.trace.Hash(), Trace: r.trace, Faults: r.oracle.faults, Met: r.weather.Met, Points: r.points,
-		Killed: r.kills, Virtual: time.Since(started), FirstTask: r.deleteFrom,
+		Killed: r.kills, Virtual: time.Since(started), DeleteFrom: r.deleteFrom,
 		Plan: fmt.Sprintf("%d+%d, weather until %s, delete after %s", r.plan.controlPlanes, r.plan.workers, r.weather.Clears, r.plan.deleteAfter),
 	}, nil
 }
@@ -157,7 +166,7 @@ func (r *run) draw() {
 		const longest = 15 * time.Minute
 		r.plan.deleteAfter = time.Duration(r.random.Int64N(int64(longest)))
 		if r.random.IntN(2) == 0 {
-			r.plan.deleteAfter /= 10
+			r.plan.deleteAfter /= 10 // while lists may still be of before the create
 		}
 	}
 	if r.opts.Calm {
@@ -166,7 +175,7 @@ func (r *run) draw() {
 	if r.opts.ControlPlanes > 0 {
 		r.plan.controlPlanes, r.plan.workers = r.opts.ControlPlanes, r.opts.Workers
 	}
-	r.plan.oneReplica = r.random.IntN(2) == 0
+	r.plan.oneReplica = r.random.IntN(4) == 0
 	r.plan.zombie = !r.opts.Calm && r.random.IntN(3) == 0
 }
 

@@ -131,12 +131,3 @@ func (w *Weather) hits(f Fault) bool {
 }
 
 func (w *Weather) met(f Fault) { w.Met[f]++ }
-
-// total counts the faults met.
-func (w *Weather) total() int {
-	n := 0
-	for _, m := range w.Met {
-		n += m
-	}
-	return n
-}

@@ -248,7 +248,7 @@ func (r *run) remember() {
 
 // staleList is a list as it was a while ago; nil when it was not otherwise.
 func (r *run) staleList(req *http.Request) *http.Response {
-	then := time.Now().Add(-time.Duration(r.weather.random.Int64N(int64(longestLag))))
+	then := time.Now().Add(-longestLag / 2).Add(-time.Duration(r.weather.random.Int64N(int64(longestLag / 2))))
 	if r.plan.oneReplica && then.Before(r.listedTo) {
 		then = r.listedTo // one replica answers, and it does not go back in time
 	}
