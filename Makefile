@@ -5,15 +5,17 @@ SHELL       := /bin/bash
 BIN         := bin/lazuli
 LINT        := bin/golangci-lint
 ARGS        ?=
+SEED        ?= 1
+FIRST       ?= 1
 # Tests read the reference data when it lies beside the checkout; they pass without it.
 REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
 export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e lint fmt golden docs tidy clean
+.PHONY: help build demo test e2e campaign seed lint fmt golden docs tidy clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/lazuli
 	go build -o $(BIN) ./cmd/lazuli
@@ -27,6 +29,15 @@ test: ## Run all tests
 
 e2e: ## Run the tests of the whole binary alone
 	go test -count=1 -v ./test/e2e/...
+
+campaign: ## Simulate for ten minutes, then kill at every point, then try each mutant (FIRST=n: the first seed)
+	go test -c -o bin/simulation.test ./test/simulation
+	bin/simulation.test -test.v -test.run TestCampaign -test.timeout 20m -campaign 10m -first $(FIRST)
+	bin/simulation.test -test.v -test.run TestKillPoints -test.timeout 60m -every 1
+	go test -count=1 -tags mutant -v -run TestMutants -timeout 30m ./test/simulation
+
+seed: ## Replay one simulated life with its trace: make seed SEED=n
+	go test -count=1 -v -run 'TestSeed$$' ./test/simulation -seed $(SEED)
 
 $(LINT): tools/go.mod tools/go.sum
 	cd tools && go build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint

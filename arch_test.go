@@ -63,6 +63,10 @@ func mayImport() map[string][]string {
 			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/model", "internal/cluster", "internal/pack",
 			"internal/reconcile", "internal/seal", "internal/store", "internal/store/sqlite", "internal/workload",
 		},
+		"test/simulation": {
+			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/kubeapi", "internal/azuresim/model",
+			"internal/bootstrap", "internal/cluster", "internal/pack", "internal/store", "internal/store/sqlite", "internal/workload",
+		},
 		"test/e2e": {},
 	}
 }
