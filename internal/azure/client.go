@@ -189,7 +189,7 @@ func (c *Client) clientsOf(t resource.Target) (*clients, error) {
 		}
 	}
 	c.order.MoveToFront(e)
-	p := e.Value.(*principal) // only principals are in the list
+	p := e.Value.(*principal) //nolint:forcetypeassert // only principals are in the list
 	set, ok := p.sets[t.SubscriptionID]
 	if !ok {
 		var err error
@@ -206,7 +206,7 @@ func (c *Client) clientsOf(t resource.Target) (*clients, error) {
 
 // drop forgets a principal; the caller holds the lock.
 func (c *Client) drop(e *list.Element) {
-	p := c.order.Remove(e).(*principal) // only principals are in the list
+	p := c.order.Remove(e).(*principal) //nolint:forcetypeassert // only principals are in the list
 	delete(c.principals, p.key)
 }
 

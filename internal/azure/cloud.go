@@ -182,7 +182,7 @@ func (w *wire) closeIdle() {
 // readRoots returns the certificates of a PEM file, nil (the system's) for no file.
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil // a nil pool is the system's roots
+		return nil, nil //nolint:nilnil // a nil pool is the system's roots
 	}
 	pem, err := readBounded(file)
 	if err != nil {

@@ -27,6 +27,7 @@ func pause(ctx context.Context) {
 }
 
 func check[T any](t *testing.T) func(v T, err error) T {
+	t.Helper()
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {

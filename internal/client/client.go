@@ -121,7 +121,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // rootsOf is nil for the pool of the system.
 func rootsOf(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nil is the system's pool
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -344,7 +344,7 @@ func Tags(labels map[string]string) map[string]string {
 // absent are an empty one.
 func rawObject(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	if len(raw) == 0 {
-		return nil, nil // an empty map is a good map
+		return nil, nil //nolint:nilnil // an empty map is a good map
 	}
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &m); err != nil {

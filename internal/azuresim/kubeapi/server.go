@@ -129,7 +129,7 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 		req.gvr.Group, req.gvr.Version = segments[1], segments[2]
 		segments = segments[3:]
 	default:
-		return nil, nil
+		return nil, nil //nolint:nilnil // the path is of no resource
 	}
 	if segments[0] == "namespaces" && len(segments) > 2 && segments[2] != subStatus && segments[2] != subFinalize {
 		req.ns = segments[1]
