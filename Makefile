@@ -12,7 +12,7 @@ REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
 export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e campaign seed lint fmt golden docs tidy clean
+.PHONY: help build demo test e2e bench campaign seed lint fmt golden docs tidy clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ campaign: ## Simulate for ten minutes, then kill at every point, then try each m
 
 seed: ## Replay one simulated life with its trace: make seed SEED=n
 	go test -count=1 -v -run 'TestSeed$$' ./test/simulation -seed $(SEED)
+
+bench: ## Print the figures that we hold ourselves to (ARGS=-quick: in a minute, rough)
+	@mkdir -p bin && go test -c -o bin/bench ./test/bench
+	@LAZULI_BENCH=1 bin/bench -test.run '^TestBench$$' -test.timeout 1h $(ARGS)
 
 $(LINT): tools/go.mod tools/go.sum
 	cd tools && go build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint

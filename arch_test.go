@@ -59,6 +59,7 @@ func mayImport() map[string][]string {
 		"internal/cli/manifest": {"internal/palette"},
 		"cmd/lazuli":            {"internal/cli"},
 		"examples":              {},
+		"test/bench":            {"internal/azuresim/model"},
 		"test/lab": {
 			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/model", "internal/cluster", "internal/pack",
 			"internal/reconcile", "internal/seal", "internal/store", "internal/store/sqlite", "internal/workload",

@@ -5,8 +5,10 @@ package bench_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,24 +51,62 @@ func benchScale(t *testing.T, table *bench.Table, n sizes) {
 	begin := time.Now()
 	stop, url := start(t, cfg)
 	c := newBrowser(t, cfg, url)
-	for c.get("/readyz") != nil {
+	for c.get(0, "/readyz") != nil {
 		time.Sleep(time.Millisecond) // real time: the hub is a server here
 	}
 	table.Figure(fmt.Sprintf("hub start to serving, embedded store, %d clusters", n.clusters), time.Since(begin).Seconds(), "s", 1)
 	defer stop()
-	get := load(n.load, func(i int) error { return c.get("/v1/spectroclusters/" + uids[i*7919%len(uids)]) })
-	get.print(t, table, "API get of a cluster", n.clusters, 10)
-	search := load(n.load, func(i int) error {
-		return c.post("/v1/dashboard/spectroclusters/search?limit=50", searches[i%len(searches)])
+	of := fmt.Sprintf(", %d clusters, one processor, %d/s", n.clusters, rate)
+	get := func(i int) error { return c.get(i, "/v1/spectroclusters/"+uids[i*7919%len(uids)]) }
+	page := func(i int) error {
+		return c.post(i, "/v1/dashboard/spectroclusters/search?limit=50", searches[i%len(searches)])
+	}
+	load(time.Second, get) // connections and caches
+	alone := load(n.load, get)
+	alone.print(t, table, "API get of a cluster"+of, 10)
+	table.Figure("    processor time of a get, client included", milliseconds(alone.cpu)/float64(len(alone.took)), "ms", bench.None)
+	mix := split(n.load, func(i int) (kind int, err error) {
+		if i%10 == 0 {
+			return 1, page(i / 10)
+		}
+		return 0, get(i)
 	})
-	search.print(t, table, "API search page of 50", n.clusters, 50)
+	mix[0].print(t, table, "  with one page in ten requests: API get of a cluster"+of, 10)
+	mix[1].print(t, table, "  with one page in ten requests: API search page of 50"+of, 50)
+	flood := load(n.load/3, page)
+	flood.printFlood(table, "  nothing but pages: API search page of 50"+of, 50)
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	table.Figure("  heap in use then, clients included", float64(m.HeapInuse)/(1<<20), "MiB", bench.None)
 }
 
-const adminKey = "bench-bench-bench-bench-bench-bench-bench-01"
+// The hub takes 100 requests a second of one key: the load comes from several
+// users' programs.
+const (
+	adminKey = "bench-bench-bench-bench-bench-bench-bench-00"
+	callers  = 8
+)
+
+func keyOf(i int) string { return fmt.Sprintf("%s%02d", adminKey[:len(adminKey)-2], i%callers) }
+
+// moreKeys are further keys of the first user.
+func moreKeys(ctx context.Context, tx store.Tx) error {
+	page, err := tx.Query(ctx, store.Query{Kind: lazuli.KindUser, Limit: 1})
+	if err != nil {
+		return err
+	}
+	for i := 1; i < callers; i++ {
+		sum := sha256.Sum256([]byte(keyOf(i)))
+		if err := tx.Create(ctx, &lazuli.APIKey{
+			Meta:    lazuli.Meta{UID: fmt.Sprintf("%024x", i), Name: fmt.Sprint("bench-", i)},
+			UserUID: page.Rows[0].Meta.UID, Hash: hex.EncodeToString(sum[:]),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // searches are what consoles ask for: everything newest first, part of a name, a tag.
 var searches = []string{
@@ -141,6 +182,7 @@ func fill(t *testing.T, file string, p pattern, n int) []string {
 	page, err := s.Query(t.Context(), store.Query{Kind: lazuli.KindProject, Limit: 1})
 	check(t, err)
 	project := page.Rows[0].Meta.UID
+	check(t, s.Update(t.Context(), func(tx store.Tx) error { return moreKeys(t.Context(), tx) }))
 	var uids []string
 	const batch = 100
 	for len(uids) < n {
@@ -207,7 +249,7 @@ func serve(t *testing.T, cfg server.Config) (stop func()) {
 	t.Helper()
 	stop, url := start(t, cfg)
 	c := newBrowser(t, cfg, url)
-	for c.get("/readyz") != nil {
+	for c.get(0, "/readyz") != nil {
 		time.Sleep(time.Millisecond) // real time: the hub is a server here
 	}
 	return stop
@@ -230,16 +272,18 @@ func newBrowser(t *testing.T, cfg server.Config, url string) *browser {
 	return &browser{url: url, http: &http.Client{Transport: transport, Timeout: time.Minute}}
 }
 
-func (b *browser) get(path string) error { return b.do(http.MethodGet, path, "") }
+func (b *browser) get(caller int, path string) error { return b.do(caller, http.MethodGet, path, "") }
 
-func (b *browser) post(path, body string) error { return b.do(http.MethodPost, path, body) }
+func (b *browser) post(caller int, path, body string) error {
+	return b.do(caller, http.MethodPost, path, body)
+}
 
-func (b *browser) do(method, path, body string) error {
+func (b *browser) do(caller int, method, path, body string) error {
 	r, err := http.NewRequest(method, b.url+path, bytes.NewReader([]byte(body))) //nolint:noctx // the client has a time-out
 	if err != nil {
 		return err
 	}
-	r.Header.Set("ApiKey", adminKey)
+	r.Header.Set("ApiKey", keyOf(caller))
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := b.http.Do(r)
 	if err != nil {
@@ -253,45 +297,67 @@ func (b *browser) do(method, path, body string) error {
 	return err
 }
 
-// latencies are what a load saw.
+// latencies are what a load saw of one sort of request.
 type latencies struct {
 	took []time.Duration
 	errs []error
-	rate float64
+	over time.Duration
+	cpu  time.Duration // of the whole process, both sorts
 }
 
-// load sends requests at the rate whether the ones before were answered or not;
-// the time of a request begins when it was due.
-func load(d time.Duration, do func(i int) error) (out latencies) {
+// load sends one sort of request.
+func load(d time.Duration, do func(i int) error) latencies {
+	return split(d, func(i int) (int, error) { return 0, do(i) })[0]
+}
+
+// split sends two sorts of requests at the rate, whether the ones before were
+// answered or not; the time of a request begins when it was due.
+func split(d time.Duration, do func(i int) (kind int, err error)) (out [2]latencies) {
 	n := int(d.Seconds() * rate)
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	begin := time.Now()
+	begin, busy := time.Now(), processor()
 	for i := range n {
 		due := begin.Add(time.Duration(i) * time.Second / rate)
 		time.Sleep(time.Until(due)) // real time: this is the load
 		group.Go(func() {
-			err := do(i)
+			kind, err := do(i)
 			took := time.Since(due)
 			mu.Lock()
 			defer mu.Unlock()
-			out.took = append(out.took, took)
+			out[kind].took = append(out[kind].took, took)
 			if err != nil {
-				out.errs = append(out.errs, err)
+				out[kind].errs = append(out[kind].errs, err)
 			}
 		})
 	}
 	group.Wait()
-	out.rate = float64(n) / time.Since(begin).Seconds()
+	for i := range out {
+		out[i].over, out[i].cpu = time.Since(begin), processor()-busy
+	}
 	return out
 }
 
-func (l latencies) print(t *testing.T, table *bench.Table, name string, clusters int, target float64) {
+// processor is the processor time of this process so far.
+func processor() time.Duration {
+	var use syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		return 0
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+func (l latencies) print(t *testing.T, table *bench.Table, name string, target float64) {
 	t.Helper()
 	if len(l.errs) > 0 {
 		t.Errorf("%s: %d of %d requests failed, first: %v", name, len(l.errs), len(l.took), l.errs[0])
 	}
-	of := fmt.Sprintf(", %d clusters, one processor, %d/s", clusters, rate)
-	table.Figure(name+of+", p99", milliseconds(percentile(l.took, 99)), "ms", target)
-	table.Figure("  median", milliseconds(median(l.took)), "ms", bench.None)
+	table.Figure(name+", p99", milliseconds(percentile(l.took, 99)), "ms", target)
+}
+
+// printFlood prints a load that may be more than the hub takes.
+func (l latencies) printFlood(table *bench.Table, name string, target float64) {
+	table.Figure(name+", p99", milliseconds(percentile(l.took, 99)), "ms", target)
+	table.Figure("    processor time of a page, client included", milliseconds(l.cpu)/float64(max(1, len(l.took)-len(l.errs))), "ms", bench.None)
+	table.Figure("    answered, the others were sent away with 429", float64(len(l.took)-len(l.errs))/l.over.Seconds(), "1/s", bench.None)
 }

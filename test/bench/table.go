@@ -25,7 +25,7 @@ func NewTable(to io.Writer) *Table {
 	return t
 }
 
-const lineFormat = "%-66s %10s %-14s %8s %s\n"
+const lineFormat = "%-88s %10s %-14s %8s %s\n"
 
 func (t *Table) line(name, value, unit, target, verdict string) {
 	t.mu.Lock()
