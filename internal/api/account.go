@@ -105,7 +105,7 @@ func (a *API) checkAccountSpec(f *lazuli.Fields, prefix string, in *palette.Azur
 // checkAccountBody checks all of an account but what Azure says to it.
 func (a *API) checkAccountBody(in *palette.AzureAccount, needSecret bool) (map[string]string, error) {
 	var f lazuli.Fields
-	checkTitle(&f, "metadata.name", in.Metadata.Name)
+	checkTitle(&f, in.Metadata.Name)
 	ann := annotations(&f, &in.Metadata)
 	if in.Metadata.Annotations[palette.AnnotationGateway] != "" {
 		f.Add("metadata.annotations.overlordUid", "private gateways are not served: leave it empty")
@@ -162,7 +162,7 @@ func createAccount(a *API, c *call) (any, error) {
 			tx.AppendAudit(c.ctx(), c.audit(lazuli.KindAccount, acc.UID, acc.Project)))
 	})
 	if err != nil {
-		return nil, nameTaken(err, "metadata.name", acc.Name)
+		return nil, nameTaken(err, acc.Name)
 	}
 	return palette.UID{UID: acc.UID}, nil
 }
@@ -248,7 +248,7 @@ func nameIsFree[T any, P object[T]](ctx context.Context, r store.Reader, o P) er
 	err := r.ByUnique(ctx, o.Index().Unique, P(new(T)))
 	switch {
 	case err == nil:
-		return nameTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), "metadata.name", o.Head().Name)
+		return nameTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), o.Head().Name)
 	case lazuli.CodeOf(err) == lazuli.CodeNotFound:
 		return nil
 	default:
@@ -257,23 +257,23 @@ func nameIsFree[T any, P object[T]](ctx context.Context, r store.Reader, o P) er
 }
 
 // nameTaken says which field is at fault for a DuplicateName.
-func nameTaken(err error, path, name string) error {
+func nameTaken(err error, name string) error {
 	if lazuli.CodeOf(err) != lazuli.CodeDuplicateName {
 		return err
 	}
 	return &lazuli.Error{
 		Code:    lazuli.CodeDuplicateName,
-		Message: fmt.Sprintf("%s: the name %q is taken in this project", path, shorten(name)),
-		Fields:  lazuli.Fields{{Path: path, Message: "is taken in this project"}},
+		Message: fmt.Sprintf("%s: the name %q is taken in this project", titlePath, shorten(name)),
+		Fields:  lazuli.Fields{{Path: titlePath, Message: "is taken in this project"}},
 	}
 }
 
 func listAccounts(a *API, c *call) (any, error) {
-	return accountList(a, c, func(acc *lazuli.Account) palette.AzureAccount { return palette.Account(acc) })
+	return accountList(a, c, palette.Account)
 }
 
 func listAccountSummaries(a *API, c *call) (any, error) {
-	return accountList(a, c, func(acc *lazuli.Account) palette.CloudAccountSummary { return palette.AccountSummary(acc) })
+	return accountList(a, c, palette.AccountSummary)
 }
 
 func accountList[T any](a *API, c *call, render func(*lazuli.Account) T) (any, error) {
@@ -347,7 +347,7 @@ func updateAccount(a *API, c *call) (any, error) {
 			a.unprobed(c, tx, acc, probe),
 			tx.AppendAudit(c.ctx(), c.audit(lazuli.KindAccount, acc.UID, acc.Project)))
 	})
-	return nil, nameTaken(err, "metadata.name", in.Metadata.Name)
+	return nil, nameTaken(err, in.Metadata.Name)
 }
 
 // rescope moves an account between a project and the tenant when its scope
@@ -380,7 +380,7 @@ func (a *API) secretOf(acc *lazuli.Account) (lazuli.Secret, error) {
 }
 
 func deleteAccount(a *API, c *call) (any, error) {
-	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error { //nolint:wrapcheck // wrapped inside
+	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error {
 		acc, err := getToChange[lazuli.Account](c.ctx(), tx, c, c.param("uid"))
 		if err != nil {
 			return err

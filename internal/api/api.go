@@ -151,7 +151,7 @@ type lockedReader struct {
 func (l *lockedReader) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.r.Read(p) //nolint:wrapcheck // transparent
+	return l.r.Read(p)
 }
 
 func orElse[T comparable](v, otherwise T) T {

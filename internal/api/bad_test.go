@@ -222,7 +222,7 @@ func paths(e palette.Error) []string {
 	return out
 }
 
-//nolint:paralleltest // sets GODEBUG for a short key
+// TestBadClusters is not parallel: it sets GODEBUG for a short key.
 func TestBadClusters(t *testing.T) {
 	w := newWorld(t)
 	before := w.counts()

@@ -243,7 +243,7 @@ func parseRange(f *findings, path, cidr string) (netip.Prefix, bool) {
 	case r.Masked() != r:
 		f.fault(path, "%s has bits behind its prefix; %s is meant", r, r.Masked())
 		return r, false
-	case r.Bits() < 8: //nolint:mnd // Azure's largest network, a /8
+	case r.Bits() < 8: // Azure's largest network, a /8
 		f.fault(path, "%s is larger than a /8", r)
 		return r, false
 	}
@@ -347,6 +347,6 @@ func checkTags(f *findings, path string, tags map[string]string) {
 // tagNamespace starts the names of our own tags.
 const tagNamespace = "lazuli.io"
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f } //nolint:mnd // DEL
+func isControl(r rune) bool { return r < ' ' || r == 0x7f } // DEL
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

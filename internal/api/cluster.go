@@ -59,7 +59,7 @@ func deleteCluster(a *API, c *call) (any, error) {
 			return nil, f.Err()
 		}
 	}
-	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error { //nolint:wrapcheck // wrapped inside
+	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error {
 		cl, err := getToChange[lazuli.Cluster](c.ctx(), tx, c, c.param("uid"))
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,7 +97,7 @@ func anonymousEvents(b []byte) []byte {
 	if !ok {
 		return b
 	}
-	items, _ := m["items"].([]any) //nolint:errcheck // nil is fine
+	items, _ := m["items"].([]any) // nil is fine
 	touched := false
 	for _, it := range items {
 		e, ok := it.(map[string]any)
@@ -201,16 +202,14 @@ func TestEchoIsWhatWasSent(t *testing.T) {
 	var cc palette.CloudConfig
 	w.want(http.StatusOK, "GET", "/v1/cloudconfigs/azure/"+c.Spec.CloudConfigRef.UID, nil).json(t, &cc)
 
-	spec := b["spec"].(object) //nolint:errcheck,forcetypeassert // made above
+	spec := b["spec"].(object)
 	sameJSON(t, "clusterConfig", spec["cloudConfig"], cc.Spec.ClusterConfig)
-	pools := spec["machinepoolconfig"].([]any) //nolint:errcheck,forcetypeassert // made above
+	pools := spec["machinepoolconfig"].([]any)
 	for i, p := range pools {
-		in := p.(object) //nolint:errcheck,forcetypeassert // made above
+		in := p.(object)
 		want := object{"osType": "Linux"}
 		for _, part := range []string{"poolConfig", "cloudConfig"} {
-			for k, v := range in[part].(object) { //nolint:errcheck,forcetypeassert // made above
-				want[k] = v
-			}
+			maps.Copy(want, in[part].(object))
 		}
 		sameJSON(t, "pool", want, cc.Spec.MachinePoolConfig[i])
 	}

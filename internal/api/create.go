@@ -64,7 +64,7 @@ func createCluster(a *API, c *call) (any, error) {
 		return nil, err
 	}
 	if err := a.Store.Update(c.ctx(), func(tx store.Tx) error { return a.storeCluster(c, tx, d) }); err != nil {
-		return nil, nameTaken(err, "metadata.name", d.cluster.Name)
+		return nil, nameTaken(err, d.cluster.Name)
 	}
 	return palette.UID{UID: d.cluster.UID}, nil
 }
@@ -165,7 +165,7 @@ func (a *API) draftCluster(c *call, project string) (*draft, error) {
 	// Azure is asked only about a request that is right in itself: its answers
 	// would be about something else.
 	if len(d.findings.faults) > 0 || d.taken != nil {
-		return d, nil
+		return d, nil //nolint:nilerr // the draft carries what is wrong with it
 	}
 	var err error
 	d.unasked, err = a.place(c.ctx(), &d.findings, d.in.Spec, d.account)

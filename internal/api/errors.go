@@ -39,7 +39,7 @@ type ErrorRow struct {
 // Errors is the table of all codes. Palette's clients retry 429 and everything
 // above 500, with waits that grow for half an hour, and never other codes: so a
 // thing that only a human can mend is never above 500.
-func Errors() []ErrorRow {
+func Errors() []ErrorRow { //nolint:funlen // a table
 	return []ErrorRow{
 		{lazuli.CodeInvalidField, http.StatusBadRequest, false,
 			"The value of a field is not acceptable; details.fields names each field and what would be right.",

@@ -74,7 +74,7 @@ type lockedBuffer struct {
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.Write(p) //nolint:wrapcheck // of a test
+	return l.b.Write(p)
 }
 
 func (l *lockedBuffer) String() string {
@@ -107,7 +107,7 @@ func (p *prober) ask(ctx context.Context, c api.AzureCredentials, err error) err
 	p.mu.Unlock()
 	if p.hang {
 		<-ctx.Done()
-		return ctx.Err() //nolint:wrapcheck // as a Prober may
+		return ctx.Err()
 	}
 	return err
 }
@@ -382,10 +382,10 @@ func (w *world) change(uid string, f func(*lazuli.Cluster)) {
 	err := w.store.Update(w.t.Context(), func(tx store.Tx) error {
 		var c lazuli.Cluster
 		if err := tx.Get(w.t.Context(), uid, &c); err != nil {
-			return err //nolint:wrapcheck // of a test
+			return err
 		}
 		f(&c)
-		return tx.Update(w.t.Context(), &c) //nolint:wrapcheck // of a test
+		return tx.Update(w.t.Context(), &c)
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -397,7 +397,7 @@ func (h *hub) add(objects ...lazuli.Object) {
 	err := h.store.Update(h.t.Context(), func(tx store.Tx) error {
 		for _, o := range objects {
 			if err := tx.Create(h.t.Context(), o); err != nil {
-				return err //nolint:wrapcheck // of a test
+				return err
 			}
 		}
 		return nil

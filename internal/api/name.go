@@ -24,14 +24,17 @@ const (
 	maxTextLength      = 1024
 )
 
-func checkTitle(f *lazuli.Fields, path, name string) {
+// titlePath is the field of the name that an object's title is.
+const titlePath = "metadata.name"
+
+func checkTitle(f *lazuli.Fields, name string) {
 	switch {
 	case name == "":
-		f.Add(path, "is required")
+		f.Add(titlePath, "is required")
 	case len(name) > lazuli.MaxNameLength:
-		f.Add(path, "is longer than %d characters", lazuli.MaxNameLength)
+		f.Add(titlePath, "is longer than %d characters", lazuli.MaxNameLength)
 	case !titlePattern.MatchString(name):
-		f.Add(path, "%q: letters, digits, blanks, points, hyphens and underscores only, and a letter or digit first", shorten(name))
+		f.Add(titlePath, "%q: letters, digits, blanks, points, hyphens and underscores only, and a letter or digit first", shorten(name))
 	}
 }
 

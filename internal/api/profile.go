@@ -56,7 +56,7 @@ func createProfile(a *API, c *call) (any, error) {
 }
 
 func profileTaken(err error, p *lazuli.Profile) error {
-	return nameTaken(err, "metadata.name", p.Name+" "+p.ProfileVersion)
+	return nameTaken(err, p.Name+" "+p.ProfileVersion)
 }
 
 // newProfile checks a request and makes the profile of it, whose layers are a
@@ -72,7 +72,7 @@ func (a *API) newProfile(in *palette.ClusterProfileEntity) (*lazuli.Profile, err
 		f.Add("metadata", "is required")
 	} else {
 		p.Name, p.Labels, p.Annotations = in.Metadata.Name, in.Metadata.Labels, annotations(&f, in.Metadata)
-		checkTitle(&f, "metadata.name", p.Name)
+		checkTitle(&f, p.Name)
 	}
 	if in.Spec == nil || in.Spec.Template == nil {
 		f.Add("spec.template", "is required")
@@ -288,7 +288,7 @@ func (a *API) changeProfile(c *call, change func(*lazuli.Profile) error) error {
 		}
 		return tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project))
 	})
-	return nameTaken(err, "metadata.name", name)
+	return nameTaken(err, name)
 }
 
 // updateProfile replaces the draft. Cloud type and type stay: a client that
@@ -308,7 +308,7 @@ func updateProfile(a *API, c *call) (any, error) {
 			f.Add("spec.template.type", "is %q and cannot become %q", p.Type, shorten(t))
 		}
 		if in.Metadata != nil && in.Metadata.Name != "" {
-			checkTitle(&f, "metadata.name", in.Metadata.Name)
+			checkTitle(&f, in.Metadata.Name)
 			p.Name = in.Metadata.Name
 		}
 		p.ProfileVersion = version(&f, "spec.version", in.Spec.Version, p.ProfileVersion)
@@ -345,7 +345,7 @@ func updateProfileMeta(a *API, c *call) (any, error) {
 			f.Add("metadata", "is required")
 			return f.Err()
 		}
-		checkTitle(&f, "metadata.name", in.Metadata.Name)
+		checkTitle(&f, in.Metadata.Name)
 		p.Name, p.Labels, p.Annotations = in.Metadata.Name, in.Metadata.Labels, annotations(&f, in.Metadata)
 		if in.Spec != nil {
 			p.ProfileVersion = version(&f, "spec.version", in.Spec.Version, p.ProfileVersion)
@@ -366,7 +366,7 @@ func publishProfile(a *API, c *call) (any, error) {
 }
 
 func deleteProfile(a *API, c *call) (any, error) {
-	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error { //nolint:wrapcheck // wrapped inside
+	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error {
 		p, err := getToChange[lazuli.Profile](c.ctx(), tx, c, c.param("uid"))
 		if err != nil {
 			return err

@@ -171,7 +171,7 @@ func TestPacks(t *testing.T) {
 		return len(l.Items)
 	}
 	k8s := h.layer("kubernetes", "1.37.2")
-	uid := k8s["uid"].(string) //nolint:errcheck,forcetypeassert // made above
+	uid := k8s["uid"].(string)
 	for filter, want := range map[string]int{
 		"spec.name=kubernetesANDspec.version=1.37.2":                                1,
 		"spec.name=kubernetesANDspec.version=1.37.2ANDspec.cloudTypes_in_azure,all": 1,

@@ -31,7 +31,7 @@ func TestReplayOfTheProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	r := &replay{hub: newHub(t), uids: map[string]string{}}
 	r.prober.placement.DiskTypes = nil
 	lines := bufio.NewScanner(f)

@@ -182,7 +182,7 @@ func cut[T any](w window, items []T) ([]T, *palette.ListMeta, error) {
 			f.Add("continue", "%q is no token of this list", shorten(w.after))
 			return nil, nil, f.Err()
 		}
-		w.offset = int(n) //nolint:gosec // 31 bits
+		w.offset = int(n) // 31 bits
 	}
 	meta := &palette.ListMeta{Count: len(items), Limit: w.limit, Offset: w.offset}
 	items = items[min(w.offset, len(items)):]

@@ -206,7 +206,10 @@ func checkSearchItem(f *lazuli.Fields, at string, item *palette.SearchFilterItem
 		f.Add(at+".condition", "is required")
 		return
 	}
-	match, operator := (*palette.SearchMatch)(nil), ""
+	var (
+		match    *palette.SearchMatch
+		operator string
+	)
 	switch item.Property {
 	case propertyName, propertyState, propertyHealth, propertyEnvironment, propertyUID, propertyProject, propertyAccount:
 		if c.String == nil {

@@ -85,7 +85,7 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 		if p == nil {
 			return
 		}
-		if p == http.ErrAbortHandler { //nolint:errorlint,err113 // the documented way to compare it
+		if p == http.ErrAbortHandler { //nolint:errorlint // the documented way to compare it
 			panic(p)
 		}
 		a.Logger.ErrorContext(c.ctx(), "panic in a handler", "id", c.id, "operation", rt.Operation,
@@ -125,7 +125,7 @@ func (a *API) admit(rt route, c *call) error {
 	}
 	actor, err := a.auth.Authenticate(c.ctx(), c.r.Header)
 	if err != nil {
-		return err //nolint:wrapcheck // says what it is
+		return err
 	}
 	c.actor = actor
 	c.r = c.r.WithContext(auth.WithActor(c.ctx(), actor))
@@ -177,12 +177,12 @@ func (a *API) write(rt route, c *call, out any) error {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		body = []byte(out)
 	default:
-		b, err := json.Marshal(out)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(out); err != nil {
 			return fmt.Errorf("render the answer of %s: %w", rt.Operation, err)
 		}
 		h.Set("Content-Type", "application/json")
-		body = append(b, '\n')
+		body = append(body, '\n')
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(rt.Status)

@@ -330,7 +330,7 @@ func (b *brokenStore) Query(ctx context.Context, q store.Query) (store.Page, err
 	if b.err != nil {
 		return store.Page{}, b.err
 	}
-	return b.Store.Query(ctx, q) //nolint:wrapcheck // transparent
+	return b.Store.Query(ctx, q)
 }
 
 func TestBrokenStore(t *testing.T) {
@@ -412,7 +412,7 @@ type auditStore struct {
 }
 
 func (s *auditStore) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return s.Store.Update(ctx, func(tx store.Tx) error { return fn(auditTx{tx, s}) }) //nolint:wrapcheck // transparent
+	return s.Store.Update(ctx, func(tx store.Tx) error { return fn(auditTx{tx, s}) })
 }
 
 type auditTx struct {
@@ -422,5 +422,5 @@ type auditTx struct {
 
 func (t auditTx) AppendAudit(ctx context.Context, a lazuli.Audit) error {
 	t.s.audits = append(t.s.audits, a)
-	return t.Tx.AppendAudit(ctx, a) //nolint:wrapcheck // transparent
+	return t.Tx.AppendAudit(ctx, a)
 }

@@ -172,7 +172,7 @@ func taskLine(t *Task) string {
 		return string(t.State)
 	}
 	d := time.Duration(t.DurationMS) * time.Millisecond
-	return fmt.Sprintf("%s %s", t.State, d.Round(100*time.Millisecond)) //nolint:mnd // a tenth of a second
+	return fmt.Sprintf("%s %s", t.State, d.Round(100*time.Millisecond)) // a tenth of a second
 }
 
 // mermaidText keeps a text from being anything but text.

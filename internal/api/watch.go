@@ -121,7 +121,7 @@ func (s *stream) send() error {
 
 func (s *stream) write(b []byte) error {
 	// A writer that knows no deadlines, as in tests, is as good.
-	_ = s.out.SetWriteDeadline(time.Now().Add(streamWrite)) //nolint:errcheck // see above
+	_ = s.out.SetWriteDeadline(time.Now().Add(streamWrite))
 	if _, err := s.c.w.Write(b); err != nil {
 		return fmt.Errorf("write to a watch: %w", err)
 	}
@@ -235,7 +235,7 @@ func (w *watchers) dispatch(ctx context.Context, changes <-chan store.Change) {
 }
 
 func (w *watchers) clusterOf(ctx context.Context, ch store.Change) string {
-	switch ch.Kind { //nolint:exhaustive // the others do not show in tasks
+	switch ch.Kind { // the others do not show in tasks
 	case lazuli.KindCluster:
 		return ch.UID
 	case lazuli.KindNode:

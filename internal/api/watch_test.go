@@ -36,7 +36,7 @@ func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tas
 	out := make(chan api.Tasks)
 	go func() {
 		defer close(out)
-		defer resp.Body.Close() //nolint:errcheck // the test is over
+		defer resp.Body.Close() // the test is over
 		lines := bufio.NewScanner(resp.Body)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
