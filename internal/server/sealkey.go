@@ -47,12 +47,12 @@ func (s *Server) sealedSample(ctx context.Context) (*lazuli.Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for sealed values: %w", err)
 	}
-	for _, row := range page.Rows {
-		var a lazuli.Account
-		if err := json.Unmarshal(row.Data, &a); err != nil {
-			return nil, fmt.Errorf("read account %s: %w", row.Meta.UID, err)
-		}
-		return &a, nil
+	if len(page.Rows) == 0 {
+		return nil, nil //nolint:nilnil // an empty store has none
 	}
-	return nil, nil //nolint:nilnil // an empty store has none
+	var a lazuli.Account
+	if err := json.Unmarshal(page.Rows[0].Data, &a); err != nil {
+		return nil, fmt.Errorf("read account %s: %w", page.Rows[0].Meta.UID, err)
+	}
+	return &a, nil
 }
