@@ -25,6 +25,8 @@ const (
 	// forceTime is after how long a forced deletion gives up what Azure keeps.
 	forceTime = 15 * time.Minute
 	listDelay = 5 * time.Second
+	// listLag is after how long a list must not show any more what is gone.
+	listLag = 2 * time.Minute
 	// staleDelete is after how long a deletion that did not end is asked for again.
 	staleDelete = 10 * time.Minute
 )
@@ -198,9 +200,30 @@ func (s *step) count(name string, there bool) {
 			s.vanished(name)
 		}
 	default:
-		if since, err := time.Parse(time.RFC3339Nano, have); err == nil && s.now.Sub(since) >= s.ProbeInterval {
+		since, err := time.Parse(time.RFC3339Nano, have)
+		switch {
+		case err != nil || s.now.Sub(since) < s.ProbeInterval || n.NextTry.After(s.now):
+		case readable(n.AzureID):
+			// Two lists may both be of before the resource was made: its id decides.
+			if !s.busy(name) {
+				s.want(Intent{Act: ActGet, Node: name, AzureID: n.AzureID})
+			}
+		default:
 			s.vanished(name)
 		}
+	}
+}
+
+// readable reports whether a resource can be read by its id: not what carries
+// our tag and is of a type that we never make.
+func readable(id string) bool {
+	switch resource.TypeOf(id) {
+	case resource.TypeSecurityGroup, resource.TypePublicIP, resource.TypeLoadBalancer, resource.TypeNATGateway,
+		resource.TypeVirtualNetwork, resource.TypeNetworkInterface, resource.TypeAvailabilitySet,
+		resource.TypeVirtualMachine, resource.TypeDisk:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -250,6 +273,7 @@ func (s *step) adopt() error {
 	slices.Sort(ids)
 	for _, id := range ids {
 		if known[id] {
+			s.returned(id)
 			continue
 		}
 		uid, err := lazuli.NewUID(s.now, s.random)
@@ -267,6 +291,20 @@ func (s *step) adopt() error {
 		s.dirtyNodes[name] = true
 	}
 	return nil
+}
+
+// returned takes back that a resource is gone when lists still show it after
+// they have had time to forget.
+func (s *step) returned(id string) {
+	for _, name := range s.nodeNames() {
+		n := s.Nodes[name]
+		if n.State != lazuli.NodeGone || strings.ToLower(n.AzureID) != id || s.now.Sub(n.EndedAt) < listLag {
+			continue
+		}
+		n = s.change(name)
+		n.State, n.IntentAt, n.EndedAt = lazuli.NodeIntended, s.now, time.Time{}
+		n.Facts = map[string]string{factListed: listedThere}
+	}
 }
 
 // inventory returns the records of what may still be in Azure.
