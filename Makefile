@@ -32,8 +32,8 @@ e2e: ## Run the tests of the whole binary alone
 
 campaign: ## Simulate for ten minutes, then kill at every point, then try each mutant (FIRST=n: the first seed)
 	go test -c -o bin/simulation.test ./test/simulation
-	bin/simulation.test -test.v -test.run TestCampaign -test.timeout 20m -campaign 10m -first $(FIRST)
-	bin/simulation.test -test.v -test.run TestKillPoints -test.timeout 60m -every 1
+	GOGC=400 bin/simulation.test -test.v -test.run TestCampaign -test.timeout 20m -campaign 10m -first $(FIRST)
+	GOGC=400 bin/simulation.test -test.v -test.run TestKillPoints -test.timeout 60m -every 1
 	go test -count=1 -tags mutant -v -run TestMutants -timeout 30m ./test/simulation
 
 seed: ## Replay one simulated life with its trace: make seed SEED=n

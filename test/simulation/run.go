@@ -41,7 +41,7 @@ const (
 
 	lease        = 10 * time.Minute
 	afterWeather = 3 * time.Hour // after it cleared, all must have come to an end
-	restTime     = 5 * time.Minute
+	restTime     = 3 * time.Minute
 	mostSteps    = 3_000
 )
 
@@ -86,7 +86,8 @@ type plan struct {
 	controlPlanes, workers int
 	deleteAfter            time.Duration // since the start; 0 is once it runs
 	zombie                 bool
-	oneReplica             bool // answers lists: they lag, and never go back in time
+	probe                  time.Duration // how often the product looks at the deployed cluster
+	oneReplica             bool          // answers lists: they lag, and never go back in time
 }
 
 // run is one seed under way.
@@ -175,6 +176,7 @@ func (r *run) draw() {
 	if r.opts.ControlPlanes > 0 {
 		r.plan.controlPlanes, r.plan.workers = r.opts.ControlPlanes, r.opts.Workers
 	}
+	r.plan.probe = []time.Duration{2 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second}[r.random.IntN(4)]
 	r.plan.oneReplica = r.random.IntN(4) == 0
 	r.plan.zombie = !r.opts.Calm && r.random.IntN(3) == 0
 }
@@ -274,7 +276,7 @@ func (r *run) birth(ctx context.Context) error {
 	var err error
 	r.hub, err = cluster.New(cluster.Config{
 		Store: r.records, Azure: r.client, Workload: &guests{p: r.proc, machines: r.machines, parsed: map[string][]manifest{}},
-		Seal: plainSeal{}, Packs: r.opts.Packs, Logger: log, Random: r.names,
+		Seal: plainSeal{}, Packs: r.opts.Packs, Logger: log, Random: r.names, ProbeInterval: r.plan.probe,
 		Cloud: func(string) (resource.Cloud, error) {
 			return resource.Cloud{
 				Name: "AzurePublicCloud", ARMURL: "https://management.sim", AuthorityURL: "https://login.sim", ResolveByAddress: true,
