@@ -78,7 +78,7 @@ func (s *Store) update(ctx context.Context, fn func(*sqltx.Tx) error) error {
 
 // wait pauses a random while that grows with the runs.
 func wait(ctx context.Context, run int) error {
-	ceiling := min(maxPause, minPause<<min(run, 10)) //nolint:mnd // far above maxPause
+	ceiling := min(maxPause, minPause<<min(run, 10)) // far above maxPause
 	timer := time.NewTimer(rand.N(ceiling))          //nolint:gosec // spreads load
 	defer timer.Stop()
 	select {
