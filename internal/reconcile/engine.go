@@ -20,7 +20,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultConcurrency  = 32
-	DefaultLease        = time.Minute
+	DefaultLease        = 12 * time.Second
 	DefaultPollInterval = 2 * time.Second
 	DefaultDrain        = 10 * time.Second
 )
@@ -40,7 +40,7 @@ type Config struct {
 	Handlers     map[lazuli.Kind]Handler // required; only these kinds are claimed
 	Owner        string                  // required; names this process: two that run at once never share it
 	Concurrency  int                     // runs at a time; default 32
-	Lease        time.Duration           // how long a dead process keeps others out; default 60 s
+	Lease        time.Duration           // how long a dead process keeps others out; default 12 s
 	PollInterval time.Duration           // safety net; default 2 s
 	Drain        time.Duration           // what runs get to end in when Run's context ends; default 10 s
 	Logger       *slog.Logger            // default: discards

@@ -57,6 +57,9 @@ func (w *world) run(cfg reconcile.Config, h reconcile.HandlerFunc) (e *reconcile
 	if cfg.Owner == "" {
 		cfg.Owner = "hub"
 	}
+	if cfg.Lease == 0 {
+		cfg.Lease = time.Minute // the times that the tests want follow from it
+	}
 	cfg.Handlers = map[lazuli.Kind]reconcile.Handler{kind: h}
 	e, err := reconcile.New(cfg)
 	if err != nil {
