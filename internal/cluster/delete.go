@@ -25,7 +25,7 @@ const (
 	// forceTime is after how long a forced deletion gives up what Azure keeps.
 	forceTime = 15 * time.Minute
 	listDelay = 5 * time.Second
-	// listLag is after how long a list must not show any more what is gone.
+	// listLag is after how long a list shows what was made and no more what is gone.
 	listLag = 2 * time.Minute
 	// staleDelete is after how long a deletion that did not end is asked for again.
 	staleDelete = 10 * time.Minute
@@ -203,8 +203,8 @@ func (s *step) count(name string, there bool) {
 		since, err := time.Parse(time.RFC3339Nano, have)
 		switch {
 		case err != nil || s.now.Sub(since) < s.ProbeInterval || n.NextTry.After(s.now):
-		case readable(n.AzureID):
-			// Two lists may both be of before the resource was made: its id decides.
+		case since.Sub(n.IntentAt) < listLag && readable(n.AzureID):
+			// Both lists may be of before the resource was made: its id decides.
 			if !s.busy(name) {
 				s.want(Intent{Act: ActGet, Node: name, AzureID: n.AzureID})
 			}
@@ -285,12 +285,24 @@ func (s *step) adopt() error {
 		s.Nodes[name] = &lazuli.Node{
 			Meta:       lazuli.Meta{UID: uid, Name: name, Project: s.Cluster.Project},
 			ClusterUID: s.Cluster.UID, Title: string(f.Type) + " " + resource.NameOf(f.ID), AzureID: f.ID,
-			State: lazuli.NodeIntended, IntentAt: s.now, StartedAt: s.now,
+			State: lazuli.NodeIntended, IntentAt: s.madeAt(f), StartedAt: s.now,
 			Facts: map[string]string{factListed: listedThere},
 		}
 		s.dirtyNodes[name] = true
 	}
 	return nil
+}
+
+// madeAt is when a resource without a record was made: with its machine, when it
+// is a machine's disk, or else perhaps just now.
+func (s *step) madeAt(f resource.Found) time.Time {
+	for name := range s.Machines {
+		vm := s.Nodes[prefixVM+name]
+		if vm != nil && strings.EqualFold(string(f.Type), string(resource.TypeDisk)) && strings.HasPrefix(resource.NameOf(f.ID), name+"-") {
+			return vm.IntentAt
+		}
+	}
+	return s.now
 }
 
 // returned takes back that a resource is gone when lists still show it after

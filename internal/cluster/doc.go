@@ -44,9 +44,10 @@
 // Only a DeleteIntent of a user deletes. Deletion works from the inventory (all
 // nodes that were ever intended) and from the cluster's tag, in the order in
 // which Azure lets go: machines, then what they used. A resource is gone when
-// Azure answered so for its id; it is asked when the resource was seen in a list
-// once and is missing from two since, which lag and may both be older than the
-// resource. What lists show long after counts as there again. The cluster reads Deleted when every record is
+// Azure answered so for its id, or when it was seen in a list once and is
+// missing from two since that cannot both be older than the resource; where they
+// can, its id is asked for. What lists show long after counts as there again.
+// The cluster reads Deleted when every record is
 // gone and the last list was empty. The resource group, and anything without
 // the cluster's tag or record, is never touched.
 package cluster
