@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -30,13 +32,7 @@ func (r *run) live(ctx context.Context) error {
 	deadline := r.weather.started.Add(r.weather.Clears + afterWeather)
 	state := func(want ...lazuli.ClusterState) func() bool {
 		return func() bool {
-			have := r.cluster().Status.State
-			for _, s := range want {
-				if have == s {
-					return true
-				}
-			}
-			return false
+			return slices.Contains(want, r.cluster().Status.State)
 		}
 	}
 	running, gone := state(lazuli.StateRunning), state(lazuli.StateDeleted)
@@ -116,7 +112,7 @@ func (r *run) world(ctx context.Context) error {
 // until works until done says so; coming to the deadline is a fault unless done
 // never will.
 func (r *run) until(ctx context.Context, deadline time.Time, done func() bool) error {
-	rest := deadline.Sub(time.Now()) <= restTime
+	rest := time.Until(deadline) <= restTime
 	for {
 		if err := r.world(ctx); err != nil {
 			return err
@@ -319,13 +315,14 @@ func (r *run) finish(ctx context.Context, f store.Finish) error {
 // why says what keeps the cluster from its end.
 func (r *run) why() string {
 	c := r.cluster()
-	text := string(c.Status.State) + " " + c.Status.Message
+	var text strings.Builder
+	text.WriteString(string(c.Status.State) + " " + c.Status.Message)
 	for _, n := range r.nodes() {
 		if n.State != lazuli.NodeDone && n.State != lazuli.NodeGone && n.State != lazuli.NodeWaiting {
-			text += fmt.Sprintf("\n  %s %s %s", n.Name, n.State, n.Message)
+			fmt.Fprintf(&text, "\n  %s %s %s", n.Name, n.State, n.Message)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // ghost is a process that stood still for longer than its lease.

@@ -144,7 +144,10 @@ type kubeObject struct {
 		Current    int64 `json:"numberAvailable"`
 		Available  int64 `json:"availableReplicas"`
 		Conditions []struct {
-			Type, Status, Reason, Message string
+			Type    string `json:"type"`
+			Status  string `json:"status"`
+			Reason  string `json:"reason"`
+			Message string `json:"message"`
 		} `json:"conditions"`
 		NodeInfo struct {
 			Kubelet string `json:"kubeletVersion"`

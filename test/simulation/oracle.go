@@ -42,7 +42,7 @@ func (o *oracle) blame(format string, args ...any) {
 // before judges a call that leaves the process.
 func (o *oracle) before(w *wire, c *call) {
 	if until := w.closed[c.bucket]; time.Now().Before(until) {
-		o.blame("%s: %s before the time that Azure asked for", c, until.Sub(time.Now()))
+		o.blame("%s: %s before the time that Azure asked for", c, time.Until(until))
 	}
 	switch c.method {
 	case http.MethodPut:
@@ -98,7 +98,7 @@ func labelOf(body []byte) string {
 
 func (o *oracle) beforeDelete(c *call) {
 	r := o.run
-	if !r.deleted && !o.dropped[c.id] && !(once(c.id) && r.failed(c.id)) {
+	if !r.deleted && !o.dropped[c.id] && (!once(c.id) || !r.failed(c.id)) {
 		o.blame("%s: nobody asked for a deletion", c)
 	}
 	if strings.EqualFold(c.id, r.foreign) || c.id == "" {

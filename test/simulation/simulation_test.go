@@ -21,9 +21,9 @@ import (
 var (
 	seed     = flag.Uint64("seed", 0, "play this seed alone and print its trace")
 	first    = flag.Uint64("first", 1, "the first seed of TestSeeds and TestCampaign")
-	seeds    = flag.Int("seeds", 20, "how many seeds TestSeeds plays, each twice")
+	seeds    = flag.Int("seeds", 12, "how many seeds TestSeeds plays, each twice")
 	campaign = flag.Duration("campaign", 0, "how long TestCampaign plays seeds")
-	everyNth = flag.Int("every", 60, "TestKillPoints kills at every so manieth point; 1 is each")
+	everyNth = flag.Int("every", 100, "TestKillPoints kills at every so manieth point; 1 is each")
 )
 
 // play plays one seed in a bubble of its own.
