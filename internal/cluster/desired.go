@@ -330,7 +330,7 @@ func subnetCIDRs(cidr string) (control, workers string) {
 	bits := max(controlSubnetBits, p.Bits()+2)
 	upper := p.Addr().As4()
 	half := p.Bits()
-	upper[half/8] |= 0x80 >> (half % 8) //nolint:mnd // the first host bit
+	upper[half/8] |= 0x80 >> (half % 8) // the first host bit
 	return netip.PrefixFrom(p.Addr(), bits).String(), netip.PrefixFrom(netip.AddrFrom4(upper), half+1).String()
 }
 

@@ -39,7 +39,7 @@ func (s *step) name() error {
 // label draws a DNS label for the API server. It is drawn again when Azure says
 // that somebody has it.
 func (s *step) label() error {
-	b := make([]byte, lazuli.LabelSuffixLength/2) //nolint:mnd // two digits a byte
+	b := make([]byte, lazuli.LabelSuffixLength/2) // two digits a byte
 	if _, err := io.ReadFull(s.random, b); err != nil {
 		return fmt.Errorf("draw a DNS label: %w", err)
 	}
@@ -221,7 +221,7 @@ func (s *step) findings(p lazuli.Pool, size resource.Size, zones []string) {
 	switch {
 	case len(zones) == 0 && p.Size > 1:
 		s.say(lazuli.SeverityWarning, "NoZones", "%s has no availability zones: the control plane is spread over fault domains only", s.Spec.Location)
-	case len(zones) < p.Size && p.Size > 1 && len(zones) < 3: //nolint:mnd // no region has more
+	case len(zones) < p.Size && p.Size > 1 && len(zones) < 3: // no region has more
 		s.say(lazuli.SeverityWarning, "FewZones", "%s is sold in %d zones of %s only: losing one zone can cost etcd its majority",
 			size.Name, len(zones), s.Spec.Location)
 	}

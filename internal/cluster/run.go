@@ -266,7 +266,7 @@ func (r *Session) makeToken(ctx context.Context, in Intent, v view) (*Secrets, e
 		tokens = append(tokens, workload.BootstrapToken{ID: t.ID(), Secret: t.Secret(), Expires: time.Now().Add(tokenLife), Machine: name})
 	}
 	access := workload.Access{UID: v.uid, Kubeconfig: v.kubeconfig}
-	return s, r.cfg.Workload.EnsureTokens(ctx, access, tokens) //nolint:wrapcheck // names the act
+	return s, r.cfg.Workload.EnsureTokens(ctx, access, tokens)
 }
 
 func (r *Session) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secrets, error) {

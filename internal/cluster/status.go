@@ -83,7 +83,7 @@ func (s *step) status(g *desired) {
 	st.Healthy, st.Message = true, ""
 	s.dirtyCluster = true
 	s.say(lazuli.SeverityInfo, "Running", "All machines joined and all packs are applied, %s after the first write",
-		s.now.Sub(st.StartedAt).Round(1e9)) //nolint:mnd // whole seconds
+		s.now.Sub(st.StartedAt).Round(1e9)) // whole seconds
 }
 
 func (s *step) summarise(a aspect) lazuli.Condition {

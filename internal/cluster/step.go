@@ -208,7 +208,7 @@ func passing(err error) bool {
 }
 
 func backoff(attempts int) time.Duration {
-	d := firstBackoff << min(attempts-1, 10) //nolint:mnd // far beyond longestWait
+	d := firstBackoff << min(attempts-1, 10) // far beyond longestWait
 	return min(d, longestWait)
 }
 

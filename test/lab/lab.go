@@ -60,7 +60,7 @@ type Lab struct {
 
 	t      testing.TB
 	work   *workload.Clusters
-	ctx    context.Context //nolint:containedctx // the life of what Start began
+	ctx    context.Context
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	log    *slog.Logger
@@ -117,7 +117,7 @@ type shared struct {
 func (s *shared) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.from.Read(p) //nolint:wrapcheck // it never fails
+	return s.from.Read(p) // it never fails
 }
 
 // Start runs the engine and the simulator until the lab stops.
