@@ -37,10 +37,13 @@ const (
 //go:embed builtin
 var builtin embed.FS
 
-// Registry is a set of packs. It is immutable and safe for concurrent use.
+// Registry is a set of packs. What it holds never changes; it is safe for
+// concurrent use.
 type Registry struct {
 	uid, name string
 	packs     []bundle // by name, newest version first
+	settings  memo[Settings]
+	rendered  memo[[]Release]
 }
 
 // bundle is a pack with what it renders.

@@ -74,7 +74,13 @@ type templateData struct {
 //
 // Errors: lazuli.CodeNotServed for types helm and oci and for values with
 // macros, lazuli.CodeInvalidField for a pack or values that do not work.
+//
+// What it returns is shared and must not be changed.
 func (r *Registry) Render(l lazuli.Layer, c Cluster) ([]Release, error) {
+	return r.rendered.of(func() ([]Release, error) { return r.render(l, c) }, l, c)
+}
+
+func (r *Registry) render(l lazuli.Layer, c Cluster) ([]Release, error) {
 	var releases []Release
 	switch layerType(l) {
 	case TypeManifest:

@@ -79,7 +79,13 @@ const (
 // Settings reads what a deployment needs of the layers. The error is a
 // *lazuli.Error of lazuli.CodeInvalidField, whose paths start with
 // spec.template.packs[i].values and end in the key.
+//
+// What it returns is shared and must not be changed.
 func (r *Registry) Settings(layers []lazuli.Layer) (Settings, error) {
+	return r.settings.of(func() (Settings, error) { return r.readSettings(layers) }, layers)
+}
+
+func (r *Registry) readSettings(layers []lazuli.Layer) (Settings, error) {
 	s := Settings{ProxyMode: "nftables"}
 	var found Findings
 	for i, l := range layers {
