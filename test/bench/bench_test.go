@@ -23,14 +23,13 @@ var (
 
 // sizes are how much is measured.
 type sizes struct {
-	seeds, stock     int
-	fleet            int           // clusters of the idle fleet
-	reconciles       int           // no-ops
-	touches          int           // wake-ups
-	kills            int           // engines
-	clusters         int           // stored
-	load             time.Duration // of each sort of request
-	machines, joined int
+	seeds, stock int
+	fleet        int           // clusters of the idle fleet
+	reconciles   int           // no-ops
+	touches      int           // wake-ups
+	kills        int           // engines
+	clusters     int           // stored
+	load         time.Duration // of each sort of request
 }
 
 func full() sizes {

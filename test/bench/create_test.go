@@ -3,6 +3,7 @@
 package bench_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func draws(t *testing.T, l *lab.Lab, uid string) bench.Draws {
 	t.Helper()
 	took := map[string]time.Duration{} // by lower-case id
 	for _, a := range l.Sim.Acts() {
-		if a.Method == "PUT" && a.Status < 300 && !a.Failed {
+		if a.Method == http.MethodPut && a.Status < 300 && !a.Failed {
 			took[strings.ToLower(a.ID)] = a.Ended.Sub(a.Began)
 		}
 	}

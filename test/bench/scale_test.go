@@ -279,7 +279,7 @@ func (b *browser) post(caller int, path, body string) error {
 }
 
 func (b *browser) do(caller int, method, path, body string) error {
-	r, err := http.NewRequest(method, b.url+path, bytes.NewReader([]byte(body))) //nolint:noctx // the client has a time-out
+	r, err := http.NewRequest(method, b.url+path, bytes.NewReader([]byte(body))) // the client has a time-out
 	if err != nil {
 		return err
 	}

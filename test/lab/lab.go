@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	randv2 "math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,7 +98,7 @@ func New(t testing.TB, seed uint64) *Lab {
 	check(t, err)
 	l.Azure = azure.New(azure.Config{Logger: l.log, Transport: l.Sim.Transport()})
 	l.work = workload.New(l.Sim, l.log, workload.Options{})
-	l.ctx, l.cancel = context.WithCancel(context.Background()) //nolint:usetesting // ended before the test is
+	l.ctx, l.cancel = context.WithCancel(context.Background()) // ended by Stop, before the test is
 	return l
 }
 
@@ -281,6 +282,7 @@ func (l *Lab) Until(uid string, state lazuli.ClusterState, within time.Duration)
 	}
 }
 
+// Cluster reads a cluster.
 func (l *Lab) Cluster(uid string) *lazuli.Cluster {
 	l.t.Helper()
 	var c lazuli.Cluster
@@ -404,7 +406,7 @@ func (l *Lab) Timeline(to io.Writer, uid string, begin time.Time) {
 	for _, n := range nodes {
 		_, _ = fmt.Fprintf(to, "%7.2f %7.2f %s", since(n.StartedAt), since(n.EndedAt), n.Name)
 		for _, a := range l.Sim.Acts() {
-			if strings.EqualFold(a.ID, n.AzureID) && a.Method == "PUT" {
+			if strings.EqualFold(a.ID, n.AzureID) && a.Method == http.MethodPut {
 				_, _ = fmt.Fprintf(to, "  PUT %.2f effect %.2f answered %.2f ended %.2f", since(a.Began), since(a.Effect), since(a.Answered), since(a.Ended))
 			}
 		}
