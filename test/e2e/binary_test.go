@@ -213,6 +213,7 @@ func (h *hub) deploy() (account, profile, cluster string) {
 // kubectl and client-go at the end of the kubeconfig, and no trace of the
 // client secret anywhere.
 func TestForeignClient(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	account, profile, cluster := h.deploy()
 	path := "/v1/spectroclusters/" + cluster

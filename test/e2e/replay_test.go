@@ -28,6 +28,7 @@ type recorded struct {
 // their deletion. Only uids, the credential, the placement, the SSH key and the
 // packs' versions are replaced. The cluster must come up between.
 func TestRecordedClient(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("LAZULI_REFERENCE_DIR")
 	if dir == "" {
 		t.Skip("LAZULI_REFERENCE_DIR is not set: the recorded requests are not part of the repository")
