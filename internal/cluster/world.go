@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -89,12 +88,6 @@ func (w *World) Mermaid() (string, error) {
 		}
 		return ""
 	}), nil
-}
-
-// Changes reports what a step changed since the world was last written: for
-// tests and for the simulation harness.
-func (w *World) Changes() (nodes, machines []string) {
-	return slices.Sorted(maps.Keys(w.dirtyNodes)), slices.Sorted(maps.Keys(w.dirtyMachines))
 }
 
 // machines are the machines that shall be: control planes first, the one that
@@ -292,6 +285,9 @@ func (r *Session) commit(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("commit a step of cluster %s: %w", w.Cluster.UID, err)
+	}
+	if fresh.Status.State == lazuli.StateDeleted {
+		r.cfg.Workload.Forget(fresh.UID) // nobody will connect there again
 	}
 	w.Cluster = &fresh
 	w.clean()
