@@ -65,6 +65,9 @@ every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept u
 			if o.once && o.serveOnly {
 				return usagef("--once and --serve-only exclude each other")
 			}
+			if _, err := o.manifest(); err != nil {
+				return err
+			}
 			if err := forgetOld(o.envFile); err != nil {
 				return err
 			}
@@ -78,7 +81,7 @@ every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept u
 	flags.StringVar(&o.dataDir, "data-dir", "", "directory to keep the hub's state in (default: a temporary one)")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write the kubeconfig to (default: in the data directory)")
 	flags.StringVar(&o.envFile, "env-file", "", "file to write the environment of clients to, once both are ready")
-	flags.StringVar(&o.example, "example", "cluster", "what to deploy: cluster (one control plane, one worker) or ha-cluster (three, and two pools)")
+	flags.StringVar(&o.example, "example", "ha-cluster", "what to deploy: ha-cluster (three control planes, two pools) or cluster (one of each)")
 	flags.BoolVar(&o.once, "once", false, "delete the cluster again, prove that nothing of it is left, and exit")
 	flags.BoolVar(&o.serveOnly, "serve-only", false, "start both and deploy nothing")
 	return cmd

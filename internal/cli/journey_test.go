@@ -324,6 +324,7 @@ func TestUsage(t *testing.T) {
 		{"an unknown output", []string{"version", "-o", "xml"}, "is none of table, json, yaml"},
 		{"a standstill", []string{"sim", "--speed", "0"}, "is not above 0"},
 		{"contradicting flags", []string{"demo", "--once", "--serve-only"}, "exclude each other"},
+		{"an example that does not exist", []string{"demo", "--example", "x"}, "neither cluster nor ha-cluster"},
 		{"flags of a cluster", []string{"cluster", "create", "x"}, "--account is required"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -334,6 +335,17 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, errOut.String())
 			}
 		})
+	}
+}
+
+func TestDemoShowsHighAvailability(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if code := cli.Run(t.Context(), []string{"demo", "--help"}, strings.NewReader(""), &out, io.Discard, nothing); code != cli.ExitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	if !strings.Contains(out.String(), `(default "ha-cluster")`) {
+		t.Errorf("another example is the default:\n%s", out.String())
 	}
 }
 
