@@ -21,6 +21,7 @@ const (
 	KindMachine Kind = "machine"
 	KindNode    Kind = "node"
 	KindKeys    Kind = "keys"
+	KindMacros  Kind = "macros"
 )
 
 // Meta is what all objects have in common.
@@ -33,7 +34,19 @@ type Meta struct {
 	CreatedAt   time.Time         `json:"createdAt"` // set by the store
 	UpdatedAt   time.Time         `json:"updatedAt"` // set by the store
 	Version     int64             `json:"-"`         // optimistic lock, set by the store
+	Creation    *Creation         `json:"creation,omitempty"`
 }
+
+// Creation is what tells a request that is sent again, because its answer was
+// lost, from one that happens to want the same name.
+type Creation struct {
+	By     string `json:"by"`     // uid of the user that created the object
+	Digest Sealed `json:"digest"` // of the request, which may hold secrets; for CreationAAD
+	Wish   string `json:"wish,omitempty"`
+}
+
+// CreationAAD binds the digest of a request to the object that it made.
+func CreationAAD(uid string) string { return "creation/" + uid }
 
 // Head returns the object's Meta.
 func (m *Meta) Head() *Meta { return m }

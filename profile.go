@@ -8,15 +8,23 @@ import "encoding/json"
 // Versions of a profile share its name and have a uid each.
 type Profile struct {
 	Meta
-	ProfileVersion string            `json:"profileVersion"` // semantic version, default 1.0.0
-	Type           string            `json:"type"`           // cluster, infra, add-on, system
-	CloudType      string            `json:"cloudType"`      // azure, or all for add-ons
-	Draft          []Layer           `json:"draft,omitempty"`
-	Published      []Layer           `json:"published,omitempty"`
-	IsPublished    bool              `json:"isPublished"`
-	Variables      json.RawMessage   `json:"variables,omitempty"` // as sent
-	Manifests      map[string]string `json:"manifests,omitempty"` // manifest uid to content
+	ProfileVersion string  `json:"profileVersion"` // semantic version, default 1.0.0
+	Type           string  `json:"type"`           // cluster, infra, add-on, system
+	CloudType      string  `json:"cloudType"`      // azure, or all for add-ons
+	Draft          []Layer `json:"draft,omitempty"`
+	Published      []Layer `json:"published,omitempty"`
+	IsPublished    bool    `json:"isPublished"`
+	// Variables are as sent, but for the defaults of sensitive ones, which are
+	// empty here and sealed in VariableSecrets.
+	Variables json.RawMessage `json:"variables,omitempty"`
+	// VariableSecrets are the defaults of the sensitive variables: a JSON object by
+	// name, sealed for ProfileAAD.
+	VariableSecrets Sealed            `json:"variableSecrets,omitempty"`
+	Manifests       map[string]string `json:"manifests,omitempty"` // manifest uid to content
 }
+
+// ProfileAAD binds the sealed defaults of variables to their profile.
+func ProfileAAD(profileUID string) string { return "profile/" + profileUID }
 
 // Kind implements Object.
 func (*Profile) Kind() Kind { return KindProfile }
@@ -55,4 +63,42 @@ type ProfileSnapshot struct {
 	CloudType      string  `json:"cloudType"`
 	ProfileVersion string  `json:"profileVersion"`
 	Layers         []Layer `json:"layers"` // values are the profile's with the cluster's overrides in their place
+	// Variables and VariableSecrets are the profile's when the snapshot was taken.
+	Variables       json.RawMessage `json:"variables,omitempty"`
+	VariableSecrets Sealed          `json:"variableSecrets,omitempty"` // for ProfileAAD of UID
+	// Values are what the cluster gives to the variables, in the order sent.
+	Values []VariableValue `json:"values,omitempty"`
 }
+
+// VariableValue is a value that a cluster gives to a variable of a profile.
+type VariableValue struct {
+	Name   string `json:"name"`
+	Value  string `json:"value,omitempty"`  // "" for a sensitive variable
+	Sealed Sealed `json:"sealed,omitempty"` // of a sensitive variable, for ClusterVariableAAD
+}
+
+// ClusterVariableAAD binds the sealed values of variables to their cluster.
+func ClusterVariableAAD(clusterUID string) string { return "variables/" + clusterUID }
+
+// Macros are the texts that {{.spectro.macro.NAME}} stands for in a project, or
+// in the whole tenant. There is at most one object for each; its uid is the
+// project's, or TenantMacros.
+type Macros struct {
+	Meta
+	Macros []Macro `json:"macros"` // in the order sent; names are unique
+}
+
+// Macro is one named text.
+type Macro struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// TenantMacros is the uid of the macros of the tenant.
+const TenantMacros = "000000000000000000000000"
+
+// Kind implements Object.
+func (*Macros) Kind() Kind { return KindMacros }
+
+// Index implements Object: one object for each scope.
+func (m *Macros) Index() Index { return Index{Unique: m.UID} }

@@ -139,8 +139,8 @@ func createAccount(a *API, c *call) (any, error) {
 	acc := &lazuli.Account{Meta: lazuli.Meta{
 		Name: in.Metadata.Name, Project: project, Labels: in.Metadata.Labels, Annotations: ann,
 	}}
-	if err := nameIsFree(c.ctx(), a.Store, acc); err != nil {
-		return nil, err
+	if uid, err := repeated(a, c, acc); uid != "" || err != nil {
+		return palette.UID{UID: uid}, err
 	}
 	probe := a.checkCredentials(c.ctx(), credentialsOf(in.Spec))
 	if probe != nil && !noAnswer(probe) {
@@ -152,19 +152,13 @@ func createAccount(a *API, c *call) (any, error) {
 	if err := a.fillAccount(acc, in.Spec); err != nil {
 		return nil, err
 	}
-	err = a.Store.Update(c.ctx(), func(tx store.Tx) error {
-		if err := tx.Create(c.ctx(), acc); err != nil {
-			return fmt.Errorf("create account %q: %w", acc.Name, err)
-		}
+	uid, err := createOnce(a, c, acc, func(tx store.Tx) error {
 		return errors.Join(
 			a.event(c, tx, acc, lazuli.SeverityInfo, "AccountCreated", "The account was registered by "+c.actor.Name+"."),
 			a.unprobed(c, tx, acc, probe),
 			tx.AppendAudit(c.ctx(), c.audit(lazuli.KindAccount, acc.UID, acc.Project)))
 	})
-	if err != nil {
-		return nil, nameTaken(err, acc.Name)
-	}
-	return palette.UID{UID: acc.UID}, nil
+	return palette.UID{UID: uid}, err
 }
 
 // accountScope is where an account goes: its own annotation decides, and the

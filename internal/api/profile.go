@@ -43,20 +43,10 @@ func createProfile(a *API, c *call) (any, error) {
 		return nil, err
 	}
 	p.Project = project
-	err = a.Store.Update(c.ctx(), func(tx store.Tx) error {
-		if err := tx.Create(c.ctx(), p); err != nil {
-			return fmt.Errorf("create profile %q: %w", p.Name, err)
-		}
+	uid, err := createOnce(a, c, p, func(tx store.Tx) error {
 		return tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project))
 	})
-	if err != nil {
-		return nil, profileTaken(err, p)
-	}
-	return palette.UID{UID: p.UID}, nil
-}
-
-func profileTaken(err error, p *lazuli.Profile) error {
-	return nameTaken(err, p.Name+" "+p.ProfileVersion)
+	return palette.UID{UID: uid}, err
 }
 
 // newProfile checks a request and makes the profile of it, whose layers are a
