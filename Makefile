@@ -4,6 +4,7 @@
 SHELL       := /bin/bash
 BIN         := bin/lazuli
 LINT        := bin/golangci-lint
+OAPI        := bin/oapi-codegen
 ARGS        ?=
 SEED        ?= 1
 FIRST       ?= 1
@@ -12,7 +13,7 @@ REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
 export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench campaign seed lint fmt golden docs tidy clean
+.PHONY: help build demo test e2e bench campaign seed generate lint fmt golden docs tidy clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,13 @@ bench: ## Print the figures that we hold ourselves to (ARGS=-quick: in a minute,
 	@mkdir -p bin && go test -c -o bin/bench ./test/bench
 	@LAZULI_BENCH=1 bin/bench -test.run '^TestBench$$' -test.timeout 1h $(ARGS)
 
+$(OAPI): tools/openapi/go.mod tools/openapi/go.sum
+	cd tools/openapi && go build -o ../../$(OAPI) github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+
+generate: $(OAPI) ## Write what is made from the contract document (internal/contract/openapi.yaml)
+	cd internal/wire && ../../$(OAPI) -config oapi-codegen.yaml ../contract/openapi.yaml
+	sed -i '1i // SPDX-License-Identifier: Apache-2.0\n' internal/wire/types.gen.go
+
 $(LINT): tools/go.mod tools/go.sum
 	cd tools && go build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
@@ -61,6 +69,7 @@ docs: ## Write the generated pages of docs/
 tidy: ## Tidy the modules
 	go mod tidy
 	cd tools && go mod tidy
+	cd tools/openapi && go mod tidy
 
 clean: ## Remove what was built
 	rm -rf bin
