@@ -79,6 +79,7 @@ func (r *run) remove(ctx context.Context) error {
 	r.deleted = true
 	r.deleteFrom = r.points
 	r.trace.note("the user deletes")
+	defer r.written()
 	err := r.store.Update(ctx, func(tx store.Tx) error {
 		var c lazuli.Cluster
 		if err := tx.Get(ctx, r.uid, &c); err != nil {

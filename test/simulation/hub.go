@@ -58,6 +58,7 @@ func (s *records) commit(what string, do func() error) error {
 		return errDead
 	}
 	err := do()
+	s.p.run.written()
 	if !s.p.point("after " + what) {
 		return errDead
 	}

@@ -103,6 +103,7 @@ type run struct {
 	machines *model.Machines
 	store    *sqlite.Store
 	names    io.Reader // of the product
+	seen     look
 
 	proc     *process
 	hub      *cluster.Reconciler
@@ -362,13 +363,25 @@ func (r *run) order(ctx context.Context) error {
 	return nil
 }
 
+// look is what the oracle has read since the last write to the store.
+type look struct {
+	cluster  *lazuli.Cluster
+	nodes    []*lazuli.Node
+	machines []*lazuli.Machine
+}
+
+// written forgets what was read: the store has been written to.
+func (r *run) written() { r.seen = look{} }
+
 // cluster reads the record of the cluster.
 func (r *run) cluster() *lazuli.Cluster {
-	var c lazuli.Cluster
-	if err := r.store.Get(context.Background(), r.uid, &c); err != nil { //nolint:contextcheck // the oracle's own look
-		r.oracle.blame("read the cluster: %v", err)
+	if r.seen.cluster == nil {
+		r.seen.cluster = &lazuli.Cluster{}
+		if err := r.store.Get(context.Background(), r.uid, r.seen.cluster); err != nil { //nolint:contextcheck // the oracle's own look
+			r.oracle.blame("read the cluster: %v", err)
+		}
 	}
-	return &c
+	return r.seen.cluster
 }
 
 func owned[T any](r *run, kind lazuli.Kind) []*T {
@@ -394,8 +407,19 @@ func owned[T any](r *run, kind lazuli.Kind) []*T {
 	return out
 }
 
-func (r *run) nodes() []*lazuli.Node             { return owned[lazuli.Node](r, lazuli.KindNode) }
-func (r *run) machineRecords() []*lazuli.Machine { return owned[lazuli.Machine](r, lazuli.KindMachine) }
+func (r *run) nodes() []*lazuli.Node {
+	if r.seen.nodes == nil {
+		r.seen.nodes = owned[lazuli.Node](r, lazuli.KindNode)
+	}
+	return r.seen.nodes
+}
+
+func (r *run) machineRecords() []*lazuli.Machine {
+	if r.seen.machines == nil {
+		r.seen.machines = owned[lazuli.Machine](r, lazuli.KindMachine)
+	}
+	return r.seen.machines
+}
 
 // nodeOf is the record of a resource, nil without one.
 func (r *run) nodeOf(id string) *lazuli.Node {

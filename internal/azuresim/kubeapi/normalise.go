@@ -25,6 +25,9 @@ func (s *Store) normalise(r *resource, u *unstructured.Unstructured, o *writeOpt
 	if !r.typed {
 		return checkMetadata(u)
 	}
+	if o.typed {
+		return nil
+	}
 	obj, err := scheme.Scheme.New(r.gvk())
 	if err != nil {
 		return apierrors.NewInternalError(err)

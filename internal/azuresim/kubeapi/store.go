@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // objectRef names an object of the store.
@@ -101,31 +102,31 @@ func (s *Store) List(gr schema.GroupResource, ns string) []*unstructured.Unstruc
 // Create stores a new object with its status, as a component of the cluster would. The kind may be left out.
 // Errors are *errors.StatusError of apimachinery.
 func (s *Store) Create(gr schema.GroupResource, obj runtime.Object) (*unstructured.Unstructured, error) {
-	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-		return s.create(r, u, &writeOptions{internal: true})
+	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured, o *writeOptions) (*unstructured.Unstructured, error) {
+		return s.create(r, u, o)
 	})
 }
 
 // Update replaces an object, status included. A resourceVersion in obj must be the current one (409 Conflict);
 // finalizers that became empty on a deleted object remove it.
 func (s *Store) Update(gr schema.GroupResource, obj runtime.Object) (*unstructured.Unstructured, error) {
-	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured, o *writeOptions) (*unstructured.Unstructured, error) {
 		old, err := s.find(r, u.GetNamespace(), u.GetName())
 		if err != nil {
 			return nil, err
 		}
-		return s.update(r, old, u, &writeOptions{internal: true})
+		return s.update(r, old, u, o)
 	})
 }
 
 // Put creates an object or replaces it.
 func (s *Store) Put(gr schema.GroupResource, obj runtime.Object) (*unstructured.Unstructured, error) {
-	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return s.internal(gr, obj, func(r *resource, u *unstructured.Unstructured, o *writeOptions) (*unstructured.Unstructured, error) {
 		old, err := s.find(r, u.GetNamespace(), u.GetName())
 		if err != nil {
-			return s.create(r, u, &writeOptions{internal: true})
+			return s.create(r, u, o)
 		}
-		return s.update(r, old, u, &writeOptions{internal: true})
+		return s.update(r, old, u, o)
 	})
 }
 
@@ -162,7 +163,7 @@ func (s *Store) DeleteGracefully(gr schema.GroupResource, ns, name string) error
 	})
 }
 
-type writeFunc func(r *resource, u *unstructured.Unstructured) (*unstructured.Unstructured, error)
+type writeFunc func(r *resource, u *unstructured.Unstructured, o *writeOptions) (*unstructured.Unstructured, error)
 
 // internal runs a write of the Go API: converts, finds the resource, locks.
 func (s *Store) internal(gr schema.GroupResource, obj runtime.Object, write writeFunc) (*unstructured.Unstructured, error) {
@@ -178,10 +179,19 @@ func (s *Store) internal(gr schema.GroupResource, obj runtime.Object, write writ
 		}
 		u.SetGroupVersionKind(r.gvk())
 		var werr error
-		out, werr = write(r, u)
+		out, werr = write(r, u, &writeOptions{internal: true, typed: isOf(r, obj)})
 		return werr
 	})
 	return out, err
+}
+
+// isOf says whether an object is of the Go type of a resource.
+func isOf(r *resource, obj runtime.Object) bool {
+	if _, ok := obj.(runtime.Unstructured); ok {
+		return false
+	}
+	kinds, _, err := scheme.Scheme.ObjectKinds(obj)
+	return err == nil && slices.Contains(kinds, r.gvk())
 }
 
 // locked runs fn under the lock and then tells the listeners what was committed.

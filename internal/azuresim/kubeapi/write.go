@@ -4,8 +4,9 @@ package kubeapi
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,7 +26,9 @@ type writeOptions struct {
 	dryRun bool
 	// internal writes come from the cluster's own components: they write status on the main endpoint and are not
 	// tracked in managedFields.
-	internal    bool
+	internal bool
+	// typed objects came from the Go type of their kind, and are in its shape.
+	typed       bool
 	subresource string
 	// manager owns the fields; applied says that managedFields are already those of an apply.
 	manager string
@@ -124,19 +127,55 @@ func (s *Store) update(r *resource, old, u *unstructured.Unstructured, o *writeO
 
 // sameButTimes says whether nothing has changed but the times of managedFields, which alone are no reason to write.
 func sameButTimes(old, u *unstructured.Unstructured) bool {
-	strip := func(in *unstructured.Unstructured) *unstructured.Unstructured {
-		entries := in.GetManagedFields()
-		if len(entries) == 0 {
-			return in
-		}
-		out := in.DeepCopy()
-		for i := range entries {
-			entries[i].Time = nil
-		}
-		out.SetManagedFields(entries)
-		return out
+	return sameTree(timeless(old.Object), timeless(u.Object))
+}
+
+// timeless is an object without the times of managedFields. It shares what it can with the object.
+func timeless(object map[string]any) map[string]any {
+	meta, ok := object["metadata"].(map[string]any)
+	if !ok {
+		return object
 	}
-	return equality.Semantic.DeepEqual(strip(old).Object, strip(u).Object)
+	entries, ok := meta["managedFields"].([]any)
+	if !ok {
+		return object
+	}
+	kept := make([]any, len(entries))
+	for i, e := range entries {
+		kept[i] = e
+		if m, ok := e.(map[string]any); ok {
+			m = maps.Clone(m)
+			delete(m, "time")
+			kept[i] = m
+		}
+	}
+	meta = maps.Clone(meta)
+	meta["managedFields"] = kept
+	object = maps.Clone(object)
+	object["metadata"] = meta
+	return object
+}
+
+// sameTree compares what JSON decodes to.
+func sameTree(a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for k, v := range a {
+			if w, ok := b[k]; !ok || !sameTree(v, w) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, sameTree)
+	default:
+		return a == b
+	}
 }
 
 // checkIdentity refuses an update of another object or of an older state.
@@ -215,7 +254,7 @@ func specChanged(r *resource, old, u *unstructured.Unstructured) bool {
 		}
 		return out
 	}
-	return !equality.Semantic.DeepEqual(strip(old), strip(u))
+	return !sameTree(strip(old), strip(u))
 }
 
 // checkNamespace refuses new objects in a namespace that is missing or going.

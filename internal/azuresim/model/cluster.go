@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
 	"github.com/lazuli-dev/lazuli/internal/azuresim/kubeapi"
@@ -51,6 +52,7 @@ type cluster struct {
 	pulled  map[string]bool
 	views   map[*unstructured.Unstructured]any
 	used    map[*unstructured.Unstructured]bool
+	hashes  map[types.UID]hashed
 	nextPod map[string]int
 	podNets int
 }
@@ -63,7 +65,7 @@ func newCluster(m *machine, cfg *kubeadmConfig, ca *authority) (*cluster, error)
 	c := &cluster{
 		id: ca.fingerprint(), owner: m.owner, env: m.env, ca: ca, config: cfg.cluster, minor: minor,
 		former: map[string]*machine{}, timers: map[string]bool{}, pulled: map[string]bool{}, nextPod: map[string]int{},
-		views: map[*unstructured.Unstructured]any{}, used: map[*unstructured.Unstructured]bool{},
+		views: map[*unstructured.Unstructured]any{}, used: map[*unstructured.Unstructured]bool{}, hashes: map[types.UID]hashed{},
 	}
 	c.api, err = kubeapi.New(kubeapi.Options{
 		Now: m.env.Now, Random: m.env.Rand("kubeapi|" + m.key).Uint64, ClientCA: ca.cert,
@@ -254,8 +256,16 @@ func (c *cluster) write(gr schema.GroupResource, obj client) {
 			return
 		}
 	}
+	c.replace(gr, obj)
+}
+
+// replace stores an object that has changed, as write does.
+func (c *cluster) replace(gr schema.GroupResource, obj client) {
 	_, _ = c.store.Update(gr, obj)
 }
+
+// same compares what a controller is about to write with what is there.
+func same[T any](have, want T) bool { return equality.Semantic.DeepEqual(have, want) }
 
 // client is an object as a controller's client has it.
 type client interface {

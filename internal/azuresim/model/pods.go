@@ -131,7 +131,7 @@ func (w *world) silentPod(p *corev1.Pod) {
 	if podReady(p) {
 		next := p.DeepCopy()
 		w.podCondition(next, corev1.PodReady, corev1.ConditionFalse, "NodeNotReady", "")
-		w.write(kubeapi.Pods, next)
+		w.replace(kubeapi.Pods, next)
 	}
 	unreachable := corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}
 	if p.DeletionTimestamp != nil || untolerated([]corev1.Taint{unreachable}, p.Spec.Tolerations, corev1.TaintEffectNoExecute) == nil {
@@ -158,7 +158,7 @@ func (w *world) runPod(p *corev1.Pod, node *corev1.Node, m *machine) {
 	case p.Status.Phase == corev1.PodRunning && !podReady(p):
 		next := p.DeepCopy()
 		w.setReady(next)
-		w.write(kubeapi.Pods, next)
+		w.replace(kubeapi.Pods, next)
 	case p.Status.Phase == corev1.PodRunning && ownerKind(p) == "Job":
 		w.once("finish/"+id, w.draw("finish|"+node.Name+"|"+p.Labels["batch.kubernetes.io/job-name"], finishJob), func() { w.finished(p) })
 	}
@@ -238,7 +238,7 @@ func (w *world) started(p *corev1.Pod, m *machine) {
 		})
 	}
 	w.setReady(next)
-	w.write(kubeapi.Pods, next)
+	w.replace(kubeapi.Pods, next)
 	if installsNetwork(p) {
 		m.update(func() { m.cni = true })
 		w.kick()
@@ -296,5 +296,5 @@ func (w *world) finished(p *corev1.Pod) {
 		s.Ready = false
 		s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed", FinishedAt: now}}
 	}
-	w.write(kubeapi.Pods, next)
+	w.replace(kubeapi.Pods, next)
 }

@@ -34,6 +34,22 @@ func templateHash(t *corev1.PodTemplateSpec) string {
 	return rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
 }
 
+// hashed is the hash of the template that a generation of an object has.
+type hashed struct {
+	generation int64
+	hash       string
+}
+
+// hashOf is templateHash, once per generation.
+func (c *cluster) hashOf(owner metav1.Object, t *corev1.PodTemplateSpec) string {
+	if h, ok := c.hashes[owner.GetUID()]; ok && h.generation == owner.GetGeneration() {
+		return h.hash
+	}
+	h := hashed{owner.GetGeneration(), templateHash(t)}
+	c.hashes[owner.GetUID()] = h
+	return h.hash
+}
+
 // newPod makes a pod of a template. It is false when the pod's service account does not exist: admission refuses it.
 func (w *world) newPod(owner metav1.Object, gvk schema.GroupVersionKind, t *corev1.PodTemplateSpec, hash string) (*corev1.Pod, bool) {
 	pod := &corev1.Pod{ObjectMeta: *t.ObjectMeta.DeepCopy(), Spec: *t.Spec.DeepCopy()}
@@ -97,7 +113,7 @@ func (w *world) syncDaemonSets() {
 }
 
 func (w *world) syncDaemonSet(ds *appsv1.DaemonSet) {
-	hash := templateHash(&ds.Spec.Template)
+	hash := w.hashOf(ds, &ds.Spec.Template)
 	byNode := map[string][]*corev1.Pod{}
 	for _, p := range w.byOwner[ds.UID] {
 		byNode[p.Spec.NodeName] = append(byNode[p.Spec.NodeName], p)
@@ -140,9 +156,12 @@ func (w *world) syncDaemonSet(ds *appsv1.DaemonSet) {
 	if len(outdated) > 0 && ds.Spec.UpdateStrategy.Type != appsv1.OnDeleteDaemonSetStrategyType {
 		w.replaceOne(outdated, st.NumberUnavailable)
 	}
+	if same(ds.Status, st) {
+		return
+	}
 	next := ds.DeepCopy()
 	next.Status = st
-	w.write(kubeapi.DaemonSets, next)
+	w.replace(kubeapi.DaemonSets, next)
 }
 
 // leaveNode counts and, where a NoExecute taint or the selector says so, removes a pod of a node that does not admit
@@ -205,7 +224,7 @@ func (w *world) syncDeployments() {
 }
 
 func (w *world) syncDeployment(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) {
-	hash := templateHash(&d.Spec.Template)
+	hash := w.hashOf(d, &d.Spec.Template)
 	want := int32(1)
 	if d.Spec.Replicas != nil {
 		want = *d.Spec.Replicas
@@ -234,9 +253,12 @@ func (w *world) syncDeployment(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) 
 	}
 	st.UnavailableReplicas = max(0, want-st.AvailableReplicas)
 	w.deploymentConditions(d, &st, want, current)
+	if same(d.Status, st) {
+		return
+	}
 	next := d.DeepCopy()
 	next.Status = st
-	w.write(kubeapi.Deployments, next)
+	w.replace(kubeapi.Deployments, next)
 }
 
 func (w *world) deploymentConditions(d *appsv1.Deployment, st *appsv1.DeploymentStatus, want int32, current *appsv1.ReplicaSet) {
@@ -290,7 +312,7 @@ func (w *world) scale(rs *appsv1.ReplicaSet, replicas int32) {
 	}
 	next := rs.DeepCopy()
 	next.Spec.Replicas = &replicas
-	w.write(kubeapi.ReplicaSets, next)
+	w.replace(kubeapi.ReplicaSets, next)
 }
 
 // syncReplicaSets keeps the number of pods.
@@ -317,13 +339,17 @@ func (w *world) syncReplicaSets() {
 			}
 			pods = pods[extra:]
 		}
-		next := rs.DeepCopy()
 		ready := countReady(pods)
 		count := int32(len(pods))
-		next.Status = appsv1.ReplicaSetStatus{
+		st := appsv1.ReplicaSetStatus{
 			ObservedGeneration: rs.Generation, Replicas: count, FullyLabeledReplicas: count, ReadyReplicas: ready, AvailableReplicas: ready,
 		}
-		w.write(kubeapi.ReplicaSets, next)
+		if same(rs.Status, st) {
+			continue
+		}
+		next := rs.DeepCopy()
+		next.Status = st
+		w.replace(kubeapi.ReplicaSets, next)
 	}
 }
 
@@ -348,7 +374,7 @@ func (w *world) syncStatefulSets() {
 		if set.Spec.Replicas != nil {
 			want = int(*set.Spec.Replicas)
 		}
-		hash := templateHash(&set.Spec.Template)
+		hash := w.hashOf(set, &set.Spec.Template)
 		st := appsv1.StatefulSetStatus{ObservedGeneration: set.Generation, CurrentRevision: hash, UpdateRevision: hash}
 		for i := range want {
 			name := fmt.Sprintf("%s-%d", set.Name, i)
@@ -381,9 +407,12 @@ func (w *world) syncStatefulSets() {
 				w.remove(byName[name])
 			}
 		}
+		if same(set.Status, st) {
+			continue
+		}
 		next := set.DeepCopy()
 		next.Status = st
-		w.write(kubeapi.StatefulSets, next)
+		w.replace(kubeapi.StatefulSets, next)
 	}
 }
 
