@@ -3818,6 +3818,14 @@ type SpectroClusterVariables struct {
 	Variables  []SpectroClusterVariableResponse `json:"variables,omitempty,omitzero"`
 }
 
+// SpectroClusters defines model for SpectroClusters.
+type SpectroClusters struct {
+	Items []SpectroCluster `json:"items"`
+
+	// Listmeta Where a list stands. `continue` is empty at the end.
+	Listmeta *ListMetaData `json:"listmeta,omitempty"`
+}
+
 // SpectroClustersMetadata defines model for SpectroClustersMetadata.
 type SpectroClustersMetadata struct {
 	Items []ObjectMeta `json:"items"`

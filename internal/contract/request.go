@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package contract
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// maxFaults bounds what one request is told.
+const maxFaults = 100
+
+// faults collects what speaks against a request. It reads a schema as the
+// wire's clients do, which the library's visitor cannot: see the package doc.
+type faults []Fault
+
+func (f *faults) add(path, format string, args ...any) {
+	if len(*f) < maxFaults {
+		*f = append(*f, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// check holds a value that is not null against a schema.
+func (f *faults) check(path string, s *openapi3.Schema, v any) {
+	if s == nil {
+		return
+	}
+	for _, part := range s.AllOf {
+		f.check(path, part.Value, v)
+	}
+	switch {
+	case s.Type.Is(openapi3.TypeObject):
+		f.object(path, s, v)
+	case s.Type.Is(openapi3.TypeArray):
+		f.array(path, s, v)
+	case s.Type.Is(openapi3.TypeString):
+		f.text(path, s, v)
+	case s.Type.Is(openapi3.TypeInteger), s.Type.Is(openapi3.TypeNumber):
+		f.number(path, s, v)
+	case s.Type.Is(openapi3.TypeBoolean):
+		if _, ok := v.(bool); !ok {
+			f.add(path, "is %s, where true or false is needed", kindOf(v))
+		}
+	}
+}
+
+func (f *faults) object(path string, s *openapi3.Schema, v any) {
+	o, ok := v.(map[string]any)
+	if !ok {
+		f.add(path, "is %s, where an object is needed", kindOf(v))
+		return
+	}
+	for _, name := range s.Required {
+		p := s.Properties[name]
+		if given, there := o[name]; (!there || given == nil) && (p == nil || !p.Value.Type.Is(openapi3.TypeArray)) {
+			f.add(join(path, name), "is missing")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		switch p := s.Properties[name]; {
+		case o[name] == nil:
+		case p != nil:
+			f.check(join(path, name), p.Value, o[name])
+		case s.AdditionalProperties.Schema != nil:
+			f.check(join(path, name), s.AdditionalProperties.Schema.Value, o[name])
+		}
+	}
+}
+
+func (f *faults) array(path string, s *openapi3.Schema, v any) {
+	list, ok := v.([]any)
+	if !ok {
+		f.add(path, "is %s, where a list is needed", kindOf(v))
+		return
+	}
+	if s.Items == nil {
+		return
+	}
+	for i, item := range list {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		if item == nil {
+			f.add(at, "is null")
+			continue
+		}
+		f.check(at, s.Items.Value, item)
+	}
+}
+
+func (f *faults) text(path string, s *openapi3.Schema, v any) {
+	t, ok := v.(string)
+	if !ok {
+		f.add(path, "is %s, where a string is needed", kindOf(v))
+		return
+	}
+	if t == "" || len(s.Enum) == 0 || slices.Contains(s.Enum, any(t)) {
+		return
+	}
+	names := make([]string, 0, len(s.Enum))
+	for _, e := range s.Enum {
+		names = append(names, fmt.Sprint(e))
+	}
+	f.add(path, "%q is none of %s", shorten(t), strings.Join(names, ", "))
+}
+
+func (f *faults) number(path string, s *openapi3.Schema, v any) {
+	n, ok := v.(float64)
+	if !ok {
+		f.add(path, "is %s, where a number is needed", kindOf(v))
+		return
+	}
+	if !s.Type.Is(openapi3.TypeInteger) {
+		return
+	}
+	limit := float64(math.MaxInt64)
+	if s.Format == "int32" {
+		limit = math.MaxInt32
+	}
+	if n != math.Trunc(n) || math.Abs(n) > limit {
+		f.add(path, "%s is not a whole number of %s bits", strconv.FormatFloat(n, 'g', -1, 64), bits(s.Format))
+	}
+}
+
+func bits(format string) string {
+	if format == "int32" {
+		return "32"
+	}
+	return "64"
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return shorten(name)
+	}
+	return path + "." + shorten(name)
+}
+
+func kindOf(v any) string {
+	switch v.(type) {
+	case bool:
+		return "a bool"
+	case float64:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "an array"
+	case nil:
+		return "null"
+	default:
+		return "an object"
+	}
+}
+
+const shortText = 200
+
+func shorten(s string) string {
+	if len(s) <= shortText {
+		return s
+	}
+	return s[:shortText] + "…"
+}
