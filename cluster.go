@@ -4,6 +4,9 @@ package lazuli
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,11 +51,66 @@ func (*Cluster) Kind() Kind { return KindCluster }
 // Index implements Object: a name is unique in a project until the cluster
 // reads Deleted.
 func (c *Cluster) Index() Index {
-	ix := Index{Owner: c.AccountUID, State: string(c.Status.State)}
+	ix := Index{Owner: c.AccountUID, State: string(c.Status.State), Health: string(c.Health()), Facets: c.facets()}
 	if c.Status.State != StateDeleted {
 		ix.Unique = c.Project + "/" + Fold(c.Name)
 	}
 	return ix
+}
+
+// Facets that clusters are found by.
+const (
+	FacetTag         = "tag"         // key:value of each label
+	FacetProfileName = "profileName" // of each attached profile
+	FacetProfileUID  = "profileUid"  // of each attached profile
+	FacetVersion     = "version"     // of the Kubernetes that runs, without a v
+	FacetRegion      = "region"
+)
+
+func (c *Cluster) facets() map[string][]string {
+	f := map[string][]string{}
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		f[FacetTag] = append(f[FacetTag], key+":"+c.Labels[key])
+	}
+	for i := range c.Profiles {
+		f[FacetProfileName] = append(f[FacetProfileName], c.Profiles[i].Name)
+		f[FacetProfileUID] = append(f[FacetProfileUID], c.Profiles[i].UID)
+	}
+	if v := strings.TrimPrefix(c.Status.KubeVersion, "v"); v != "" {
+		f[FacetVersion] = []string{v}
+	}
+	var spec struct {
+		CloudConfig struct {
+			Location string `json:"location"`
+		} `json:"cloudConfig"`
+	}
+	// What is no spec of ours has no region.
+	if json.Unmarshal(c.Spec, &spec) == nil && spec.CloudConfig.Location != "" {
+		f[FacetRegion] = []string{spec.CloudConfig.Location}
+	}
+	return f
+}
+
+// ClusterHealth is how a cluster does, which is apart from its state.
+type ClusterHealth string
+
+// The healths of a cluster; the names are Palette's.
+const (
+	Healthy       ClusterHealth = "Healthy"
+	Unhealthy     ClusterHealth = "UnHealthy"
+	HealthUnknown ClusterHealth = "Unknown" // before it runs, and after
+)
+
+// Health is how the cluster does.
+func (c *Cluster) Health() ClusterHealth {
+	switch {
+	case c.Status.Healthy:
+		return Healthy
+	case c.Status.State == StateRunning:
+		return Unhealthy
+	default:
+		return HealthUnknown
+	}
 }
 
 // DeleteIntent records who wanted a cluster gone, and when.

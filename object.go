@@ -24,6 +24,10 @@ const (
 	KindMacros  Kind = "macros"
 )
 
+// Listed reports whether users search the objects of a kind in long lists. The
+// store keeps what such objects are found and shown by apart from them.
+func (k Kind) Listed() bool { return k == KindCluster }
+
 // Meta is what all objects have in common.
 type Meta struct {
 	UID         string            `json:"uid"`
@@ -56,6 +60,9 @@ type Index struct {
 	Owner  string // uid of the object that this one belongs to: the cluster of a machine
 	State  string // the object's state, where it has one
 	Unique string // no two objects of a kind share a non-empty value
+	// Of listed kinds alone:
+	Health string              // a second state, where it has one
+	Facets map[string][]string // more to find it by: values by name
 }
 
 // Object is anything the store can hold. Its JSON form is what is stored.

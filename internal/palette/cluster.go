@@ -348,16 +348,7 @@ func withoutValues(packs []PackRef) []PackRef {
 }
 
 // Health is the state of a cluster's health as the wire calls it.
-func Health(c *lazuli.Cluster) string {
-	switch {
-	case c.Status.Healthy:
-		return HealthHealthy
-	case c.Status.State == lazuli.StateRunning:
-		return HealthUnhealthy
-	default:
-		return HealthUnknown
-	}
-}
+func Health(c *lazuli.Cluster) string { return string(c.Health()) }
 
 func health(c *lazuli.Cluster) ClusterHealth {
 	out := ClusterHealth{

@@ -75,10 +75,11 @@ type Field string
 // The fields of a Query.
 const (
 	FieldUID     Field = "uid"
-	FieldName    Field = "name" // compared without regard to case
+	FieldName    Field = "name" // compared and sorted without regard to case
 	FieldProject Field = "project"
 	FieldOwner   Field = "owner"
 	FieldState   Field = "state"
+	FieldHealth  Field = "health" // of listed kinds alone, see lazuli.Kind.Listed
 	FieldCreated Field = "created"
 	FieldUpdated Field = "updated"
 )
@@ -88,49 +89,129 @@ type Op string
 
 // The comparisons of a Query.
 const (
-	Eq       Op = "eq"
-	NotEq    Op = "ne"
-	Contains Op = "contains"
-	Prefix   Op = "prefix"
+	Eq        Op = "eq"
+	NotEq     Op = "ne"
+	In        Op = "in" // equal to any of Values; to none when there are none
+	Contains  Op = "contains"
+	Prefix    Op = "prefix"
+	Has       Op = "has" // the label or facet is there, whatever its value
+	Less      Op = "lt"  // of times, as the three below
+	LessEq    Op = "lte"
+	Greater   Op = "gt"
+	GreaterEq Op = "gte"
 )
 
-// Where is one condition on a column, or, when Label is set, on a label.
+// Case says whether a comparison of texts tells A from a.
+type Case string
+
+const (
+	// CaseUsual is for names and for Contains and Prefix not to, else to: names
+	// compare folded; other columns, labels and facets compare exactly with Eq,
+	// NotEq and In, and without regard to the case of ASCII letters otherwise.
+	CaseUsual Case = ""
+	CaseExact Case = "exact"
+	// CaseFolded compares what lazuli.Fold makes of names, labels and facets;
+	// of other columns it folds ASCII letters.
+	CaseFolded Case = "folded"
+)
+
+// Where is one condition on a column, or, when Label or Facet is set, on a
+// label or on the values of a facet.
 //
-// Names compare without regard to case. Eq and NotEq compare other columns and
-// labels exactly; Contains and Prefix ignore the case of ASCII letters. NotEq
-// on a label holds for objects without that label too. The times compare with
-// Eq and NotEq only, and their Value is RFC 3339. A condition that cannot be
-// is lazuli.CodeInvalidField.
+// A condition on a facet holds when any of its values does as it says; NotEq
+// holds when none is equal, so also for objects without that label or facet.
+// Times compare with Eq, NotEq, Less, LessEq, Greater and GreaterEq, and their
+// Value is RFC 3339. A condition that cannot be is lazuli.CodeInvalidField.
 type Where struct {
-	Field Field
-	Label string // key of a label; Field is then ignored
-	Op    Op
-	Value string
+	Field  Field
+	Label  string // key of a label; Field is then ignored
+	Facet  string // name of a facet of a listed kind; Field is then ignored
+	Op     Op
+	Case   Case
+	Value  string
+	Values []string // of In
 }
 
-// Query selects objects of one kind. Conditions are joined by AND. Results are
-// ordered by (Sort, uid); After continues behind the last row of a page.
-type Query struct {
-	Kind  lazuli.Kind
-	Where []Where
-	Sort  Field // default FieldCreated
+// Join joins conditions.
+type Join string
+
+// The joins. And of nothing holds, Or of nothing does not; Nor holds when none
+// of its members does.
+const (
+	And Join = "and"
+	Or  Join = "or"
+	Nor Join = "nor"
+)
+
+// Expr is a condition or a join of expressions.
+type Expr struct {
+	Join  Join // "" is that Where counts
+	Of    []Expr
+	Where Where
+}
+
+// That is an expression of one condition.
+func That(w Where) Expr { return Expr{Where: w} }
+
+// Joined joins expressions.
+func Joined(how Join, of ...Expr) Expr { return Expr{Join: how, Of: of} }
+
+// Order sorts by a field.
+type Order struct {
+	Field Field
 	Desc  bool
-	Limit int    // 0 is all
-	After string // Page.Next of the page before
+}
+
+// Query selects objects of one kind: those for which every condition of Where
+// and the Filter hold. Results are ordered by (Sort, Then, uid), uids in the
+// direction of the field before.
+//
+// A page begins behind the last row of the page that After names, and Offset
+// rows further on.
+type Query struct {
+	Kind   lazuli.Kind
+	Where  []Where
+	Filter *Expr
+	Sort   Field // default FieldCreated
+	Desc   bool
+	Then   []Order
+	Limit  int // 0 is all
+	Offset int
+	After  string // Page.Next of the page before
+	// Heads asks a listed kind for Row.Head in place of Row.Data, which is then
+	// not read.
+	Heads bool
 }
 
 // Page is one page of results.
 type Page struct {
-	Rows  []Row
-	Next  string // "" at the end
-	Total int    // rows that match, over all pages
+	Rows   []Row
+	Next   string // "" at the end
+	Total  int    // rows that match, over all pages
+	Offset int    // rows before this page, as far as the pages before told
 }
 
 // Row is a stored object, not yet decoded.
 type Row struct {
-	Meta lazuli.Meta // Version and the times are set
+	// Meta has Version and the times set. Of a row with a head it has no labels
+	// and annotations.
+	Meta lazuli.Meta
 	Data []byte
+	// Head is what Listing.Head made of the object, nil when it was made by
+	// another version of it, or not at all: then read the object.
+	Head []byte
 }
+
+// Listing makes the short form of a listed kind that lists show, so that a page
+// of a list reads and decodes no whole objects. It is stored with each write.
+type Listing struct {
+	Version int // of what Head makes, from 1 on
+	Head    func(o lazuli.Object) ([]byte, error)
+	New     func() lazuli.Object // to decode rows into that need another head
+}
+
+// Listings holds the Listing of listed kinds that have one.
+type Listings map[lazuli.Kind]Listing
 
 // EventQuery selects events, newest first.
 type EventQuery struct {

@@ -82,6 +82,8 @@ type Options struct {
 	Now     func() time.Time // default time.Now
 	Random  io.Reader        // of uids of events and audits; default crypto/rand. Read by one goroutine at a time.
 	Schemas store.Schemas    // JSON forms that have changed; default none
+	// Listings make the short forms of listed kinds; default none.
+	Listings store.Listings
 }
 
 // Store implements store.Store. All methods may be called concurrently, and

@@ -112,6 +112,6 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		t.Helper()
-		return open(t, postgres.Options{URL: database(t, template)})
+		return open(t, postgres.Options{URL: database(t, template), Listings: storetest.Listings()})
 	})
 }

@@ -193,7 +193,7 @@ func (s *Store) trim(ctx context.Context, objects []store.WorkKey) {
 }
 
 func (s *Store) reader(on *session) sqltx.Reader {
-	return sqltx.Reader{On: on, Schemas: s.opts.Schemas}
+	return sqltx.Reader{On: on, Schemas: s.opts.Schemas, Listings: s.opts.Listings}
 }
 
 // reading runs fn, again when it met a connection that had died meanwhile.

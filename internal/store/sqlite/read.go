@@ -13,7 +13,7 @@ import (
 )
 
 func (s *Store) reader(on sqltx.Session) sqltx.Reader {
-	return sqltx.Reader{On: on, Schemas: s.opts.Schemas}
+	return sqltx.Reader{On: on, Schemas: s.opts.Schemas, Listings: s.opts.Listings}
 }
 
 // reading runs fn on a session that reads one consistent state. In memory that

@@ -45,6 +45,11 @@ const (
  (kind, uid, project, owner, name, name_folded, state, uniq, version, created, updated, data_version, data)
  values ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $9, $10, $11) on conflict do nothing`
 
+	// UpdateData is UpdateObject when nothing changed that objects are found by:
+	// then no index is written, which is most of what UpdateObject writes.
+	UpdateData = `update object set version=version+1, updated=$8, data_version=$9, data=$10
+ where kind=$1 and uid=$2 and version=$11 and project=$3 and owner=$4 and name=$5 and state=$6 and uniq=$7`
+
 	UpdateObject = `update object set project=$3, owner=$4, name=$5, name_folded=$6, state=$7, uniq=$8,
  version=version+1, updated=$9, data_version=$10, data=$11
  where kind=$1 and uid=$2 and version=$12
@@ -63,7 +68,27 @@ const (
 
 	Labels       = `select key, value from label where kind=$1 and uid=$2`
 	DeleteLabels = `delete from label where kind=$1 and uid=$2`
-	InsertLabel  = `insert into label (kind, uid, key, value) values ($1, $2, $3, $4)`
+	InsertLabel  = `insert into label (kind, uid, key, value, folded) values ($1, $2, $3, $4, $5)`
+)
+
+// Listings: what listed kinds are found and shown by, a row per object with its
+// version and times. The digest is of all that the row and its facets are found
+// by, times apart.
+const (
+	InsertListing = `insert into listing
+ (kind, uid, project, owner, name, name_folded, state, health, created, updated, version, digest, head_version, head)
+ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 1, $10, $11, $12)`
+
+	// UpdateHead affects no row when the digest is another.
+	UpdateHead = `update listing set updated=$4, version=$5, head_version=$6, head=$7
+ where kind=$1 and uid=$2 and digest=$3`
+
+	UpdateListing = `update listing set project=$3, owner=$4, name=$5, name_folded=$6, state=$7, health=$8,
+ updated=$9, version=$10, digest=$11, head_version=$12, head=$13
+ where kind=$1 and uid=$2`
+
+	DeleteFacets = `delete from facet where kind=$1 and uid=$2`
+	InsertFacet  = `insert into facet (kind, uid, key, value, folded) values ($1, $2, $3, $4, $5)`
 )
 
 // Events and audits.

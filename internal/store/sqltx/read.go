@@ -18,18 +18,28 @@ const MaxEvents = 1000
 
 // Reader implements store.Reader on a session.
 type Reader struct {
-	On      Session
-	Schemas store.Schemas
+	On       Session
+	Schemas  store.Schemas
+	Listings store.Listings
+	// Counts, where there is one, remembers how many rows match.
+	Counts Counter
 }
 
-// stored is one row of the table object.
+// Counter answers how many rows a statement counts, asking the database when it
+// must.
+type Counter interface {
+	Count(kind lazuli.Kind, st sqltext.Statement, ask func() (int, error)) (int, error)
+}
+
+// stored is one row of the table object, or of listing.
 type stored struct {
 	uid              string
 	version          int64
 	created, updated int64
-	dataVersion      int
+	dataVersion      int // of the head, where head is asked for
 	data             []byte
-	sort             any
+	name, project    string // of heads alone
+	sort             []any
 }
 
 // Get implements store.Reader.
@@ -112,48 +122,76 @@ func (r Reader) page(ctx context.Context, kind lazuli.Kind, sel sqltext.Selectio
 	if err != nil {
 		return store.Page{}, err
 	}
-	all, err := scanAll(rows, func(rows Rows) (stored, error) {
-		var o stored
-		err := rows.Scan(&o.uid, &o.version, &o.created, &o.updated, &o.dataVersion, &o.data, &o.sort)
-		return o, err
-	})
+	all, err := scanAll(rows, func(rows Rows) (stored, error) { return scanRow(rows, sel) })
 	if err != nil {
 		return store.Page{}, err
 	}
-	page := store.Page{Total: len(all)}
+	page := store.Page{Total: sel.Total(len(all)), Offset: sel.Before()}
 	if sel.NeedsCount(len(all)) {
-		if page.Total, err = r.count(ctx, sel.Count); err != nil {
+		if page.Total, err = r.count(ctx, kind, sel.Count); err != nil {
 			return store.Page{}, err
 		}
 	}
 	if sel.More(len(all)) {
 		all = all[:sel.Limit()]
 		last := all[len(all)-1]
-		if page.Next, err = sel.Next(last.uid, last.sort); err != nil {
+		if page.Next, err = sel.Next(len(all), last.uid, last.sort); err != nil {
 			return store.Page{}, err
 		}
 	}
 	page.Rows = make([]store.Row, len(all))
-	for i, o := range all {
-		row := &page.Rows[i]
-		if row.Data, err = r.Schemas.Current(kind, o.uid, o.dataVersion, o.data); err != nil {
+	for i := range all {
+		if err := r.row(kind, sel.Heads(), &all[i], &page.Rows[i]); err != nil {
 			return store.Page{}, err
 		}
-		if err := store.Decode(kind, o.uid, row.Data, &row.Meta); err != nil {
-			return store.Page{}, err
-		}
-		o.stamp(&row.Meta)
 	}
 	return page, nil
 }
 
-func (r Reader) count(ctx context.Context, st sqltext.Statement) (int, error) {
-	rows, err := r.On.QueryOnce(ctx, st.Text, st.Args...)
-	if err != nil {
-		return 0, err
+func scanRow(rows Rows, sel sqltext.Selection) (stored, error) {
+	o := stored{sort: make([]any, sel.Orders())}
+	dest := []any{&o.uid, &o.version, &o.created, &o.updated, &o.dataVersion, &o.data}
+	if sel.Heads() {
+		dest = append(dest, &o.name, &o.project)
 	}
-	n, _, err := scanInt(rows)
-	return int(n), err
+	for i := range o.sort {
+		dest = append(dest, &o.sort[i])
+	}
+	return o, rows.Scan(dest...)
+}
+
+func (r Reader) row(kind lazuli.Kind, heads bool, o *stored, row *store.Row) (err error) {
+	if heads {
+		row.Meta.Name, row.Meta.Project = o.name, o.project
+		if l, ok := r.Listings[kind]; ok && l.Version == o.dataVersion {
+			row.Head = o.data
+		}
+		o.stamp(&row.Meta)
+		return nil
+	}
+	if row.Data, err = r.Schemas.Current(kind, o.uid, o.dataVersion, o.data); err != nil {
+		return err
+	}
+	if err := store.Decode(kind, o.uid, row.Data, &row.Meta); err != nil {
+		return err
+	}
+	o.stamp(&row.Meta)
+	return nil
+}
+
+func (r Reader) count(ctx context.Context, kind lazuli.Kind, st sqltext.Statement) (int, error) {
+	ask := func() (int, error) {
+		rows, err := r.On.QueryOnce(ctx, st.Text, st.Args...)
+		if err != nil {
+			return 0, err
+		}
+		n, _, err := scanInt(rows)
+		return int(n), err
+	}
+	if r.Counts == nil {
+		return ask()
+	}
+	return r.Counts.Count(kind, st, ask)
 }
 
 // Events implements store.Reader.

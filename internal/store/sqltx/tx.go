@@ -28,6 +28,7 @@ type Tx struct {
 	// whose: in a transaction they would be one more thing to collide over.
 	TrimLater bool
 	changes   []store.Change
+	listed    map[lazuli.Kind]struct{}
 	appended  []store.WorkKey
 	undo      []func()
 }
@@ -87,6 +88,11 @@ func (t *Tx) Create(ctx context.Context, o lazuli.Object) (err error) {
 	if err := t.putLabels(ctx, o); err != nil {
 		return t.On.Fail(act, err)
 	}
+	if o.Kind().Listed() {
+		if err := t.list(ctx, o, ix); err != nil {
+			return t.On.Fail(act, err)
+		}
+	}
 	t.changed(o.Kind(), h.UID, false)
 	return nil
 }
@@ -106,8 +112,13 @@ func (t *Tx) Update(ctx context.Context, o lazuli.Object) (err error) {
 	if err != nil {
 		return t.On.Fail(act, err)
 	}
-	n, err := t.On.Exec(ctx, sqltext.UpdateObject, string(o.Kind()), h.UID, h.Project, ix.Owner, h.Name, lazuli.Fold(h.Name),
-		ix.State, ix.Unique, sqltext.Micros(t.Now), t.Schemas.Version(o.Kind()), data, was)
+	kind, version := string(o.Kind()), t.Schemas.Version(o.Kind())
+	n, err := t.On.Exec(ctx, sqltext.UpdateData, kind, h.UID, h.Project, ix.Owner, h.Name, ix.State, ix.Unique,
+		sqltext.Micros(t.Now), version, data, was)
+	if err == nil && n == 0 {
+		n, err = t.On.Exec(ctx, sqltext.UpdateObject, kind, h.UID, h.Project, ix.Owner, h.Name, lazuli.Fold(h.Name),
+			ix.State, ix.Unique, sqltext.Micros(t.Now), version, data, was)
+	}
 	if err != nil {
 		return t.On.Fail(act, err)
 	}
@@ -116,6 +127,11 @@ func (t *Tx) Update(ctx context.Context, o lazuli.Object) (err error) {
 	}
 	if err := t.replaceLabels(ctx, o); err != nil {
 		return t.On.Fail(act, err)
+	}
+	if o.Kind().Listed() {
+		if err := t.relist(ctx, o, ix); err != nil {
+			return t.On.Fail(act, err)
+		}
 	}
 	t.changed(o.Kind(), h.UID, false)
 	return nil
@@ -192,20 +208,24 @@ func (t *Tx) stamp(o lazuli.Object, created time.Time, version int64) (undo func
 func (t *Tx) putLabels(ctx context.Context, o lazuli.Object) error {
 	h := o.Head()
 	for _, key := range slices.Sorted(maps.Keys(h.Labels)) {
-		if _, err := t.On.Exec(ctx, sqltext.InsertLabel, string(o.Kind()), h.UID, key, h.Labels[key]); err != nil {
+		if _, err := t.On.Exec(ctx, sqltext.InsertLabel, string(o.Kind()), h.UID, key, h.Labels[key],
+			lazuli.Fold(h.Labels[key])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Delete implements store.Tx. Labels go with their object.
+// Delete implements store.Tx. Labels, listing and facets go with their object.
 func (t *Tx) Delete(ctx context.Context, kind lazuli.Kind, uid string) error {
 	n, err := t.On.Exec(ctx, sqltext.DeleteObject, string(kind), uid)
 	if err != nil {
 		return t.On.Fail(fmt.Sprintf("delete %s %s", kind, uid), err)
 	}
 	if n > 0 {
+		if kind.Listed() {
+			t.relisted(kind)
+		}
 		t.changed(kind, uid, false)
 	}
 	return nil

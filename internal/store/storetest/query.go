@@ -3,13 +3,9 @@
 package storetest
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
@@ -23,6 +19,9 @@ func queryCases() map[string]func(*suite) {
 		"times":                    queryTimes,
 		"rows":                     queryRows,
 		"paging while writing":     pagingWhileWriting,
+		"expressions":              expressions,
+		"heads":                    heads,
+		"listings follow":          listingsFollow,
 	}
 }
 
@@ -44,7 +43,20 @@ func queryRefusals(s *suite) {
 		"negative limit":         {Limit: -1},
 		"no time":                {Where: []store.Where{{Field: store.FieldCreated, Op: store.Eq, Value: "yesterday"}}},
 		"part of a time":         {Where: []store.Where{{Field: store.FieldUpdated, Op: store.Prefix, Value: "2026-01-01T00:00:00Z"}}},
+		"negative offset":        {Offset: -1},
+		"unknown then":           {Then: []store.Order{{Field: "data"}}},
+		"unknown case":           {Where: []store.Where{{Field: store.FieldName, Op: store.Eq, Case: "upper"}}},
+		"unknown join":           {Filter: &store.Expr{Join: "xor"}},
+		"too deep":               {Filter: deep(20)},
+		"too many values":        {Where: []store.Where{{Field: store.FieldName, Op: store.In, Values: make([]string, 11_000)}}},
+		"bad in the depth":       {Filter: &store.Expr{Join: store.And, Of: []store.Expr{{Where: store.Where{Field: "data", Op: store.Eq}}}}},
+		"order of texts":         {Where: []store.Where{{Field: store.FieldName, Op: store.Less, Value: "a"}}},
+		"has of a column":        {Where: []store.Where{{Field: store.FieldName, Op: store.Has}}},
+		"facet of unlisted kind": {Where: []store.Where{{Facet: "f", Op: store.Has}}},
+		"health of unlisted":     {Sort: store.FieldHealth},
+		"heads of unlisted":      {Heads: true},
 		"place that is none":     {After: "nonsense"},
+		"place with no values":   {After: "eyJzIjoiY3JlYXRlZCJ9"},
 		"place of another order": {After: page.Next, Sort: store.FieldName},
 	}
 	for name, q := range tests {
@@ -54,12 +66,23 @@ func queryRefusals(s *suite) {
 	}
 }
 
+func deep(n int) *store.Expr {
+	e := store.That(store.Where{Field: store.FieldName, Op: store.Eq})
+	for range n {
+		e = store.Joined(store.Nor, e)
+	}
+	return &e
+}
+
 func queryTimes(s *suite) {
 	a, b := s.thing("a", ""), s.thing("b", "")
 	s.create(a)
 	s.create(b)
 	at := a.CreatedAt.In(time.FixedZone("far", 3600)).Format(time.RFC3339Nano)
-	for op, want := range map[store.Op][]string{store.Eq: {a.UID}, store.NotEq: {b.UID}} {
+	for op, want := range map[store.Op][]string{
+		store.Eq: {a.UID}, store.NotEq: {b.UID}, store.Less: nil, store.LessEq: {a.UID},
+		store.Greater: {b.UID}, store.GreaterEq: {a.UID, b.UID},
+	} {
 		page, err := s.store.Query(s.ctx, store.Query{Kind: thingKind, Where: []store.Where{{Field: store.FieldCreated, Op: op, Value: at}}})
 		if err != nil {
 			s.Fatal(err)
@@ -149,163 +172,4 @@ func pagingWhileWriting(s *suite) {
 		s.create(s.thing("a", ""))                                                               // sorts before all pages
 	}
 	s.same("n0 n1 n2 n3 n4 n5 n6 n7 n8 n9", strings.Join(got, " "), "rows of all pages")
-}
-
-// queryModel compares random queries over random objects with a filter, a sort
-// and a slice in memory. Each round has a kind of its own.
-func queryModel(s *suite) {
-	round := 0
-	rapid.Check(s.T, func(t *rapid.T) {
-		round++
-		kind := lazuli.Kind(fmt.Sprintf("round%d", round))
-		objects := s.drawObjects(t, kind)
-		for range 5 {
-			q := drawQuery(t, kind)
-			want := modelQuery(objects, q)
-			var got []string
-			for {
-				page, err := s.store.Query(s.ctx, q)
-				if err != nil {
-					t.Fatalf("%+v: %v", q, err)
-				}
-				if page.Total != len(want) {
-					t.Fatalf("%+v: total %d, want %d", q, page.Total, len(want))
-				}
-				if q.Limit > 0 && len(page.Rows) > q.Limit || page.Next != "" && len(page.Rows) != q.Limit {
-					t.Fatalf("%+v: a page of %d rows", q, len(page.Rows))
-				}
-				got = append(got, uids(page)...)
-				if page.Next == "" {
-					break
-				}
-				q.After = page.Next
-			}
-			if !slices.Equal(got, want) {
-				t.Fatalf("%+v:\ngot  %v\nwant %v", q, got, want)
-			}
-		}
-	})
-}
-
-var (
-	texts  = rapid.StringOfN(rapid.SampledFrom([]rune(`aAbBéÉ%_\'"-0`)), 0, 4, -1)
-	values = rapid.SampledFrom([]string{"", "a", "b", "A"})
-)
-
-func (s *suite) drawObjects(t *rapid.T, kind lazuli.Kind) (all []*Thing) {
-	for range rapid.IntRange(0, 2).Draw(t, "transactions") {
-		var batch []*Thing
-		for range rapid.IntRange(0, 6).Draw(t, "objects") {
-			o := s.thing(texts.Draw(t, "name"), "")
-			o.KindName = kind
-			o.Project = values.Draw(t, "project")
-			o.IndexIs.Owner = values.Draw(t, "owner")
-			o.IndexIs.State = values.Draw(t, "state")
-			o.Labels = rapid.MapOfN(rapid.SampledFrom([]string{"k", "l"}), texts, 0, 2).Draw(t, "labels")
-			batch = append(batch, o)
-		}
-		s.create(batch...)
-		all = append(all, batch...)
-		if len(all) > 0 {
-			again := rapid.SampledFrom(all).Draw(t, "updated")
-			s.update(func(tx store.Tx) error { return tx.Update(s.ctx, again) })
-		}
-	}
-	return all
-}
-
-func drawQuery(t *rapid.T, kind lazuli.Kind) store.Query {
-	q := store.Query{
-		Kind: kind,
-		Sort: rapid.SampledFrom([]store.Field{"", store.FieldUID, store.FieldName, store.FieldProject, store.FieldOwner,
-			store.FieldState, store.FieldCreated, store.FieldUpdated}).Draw(t, "sort"),
-		Desc:  rapid.Bool().Draw(t, "desc"),
-		Limit: rapid.SampledFrom([]int{0, 1, 2, 3, 100}).Draw(t, "limit"),
-	}
-	for range rapid.IntRange(0, 2).Draw(t, "conditions") {
-		q.Where = append(q.Where, store.Where{
-			Field: rapid.SampledFrom([]store.Field{store.FieldName, store.FieldProject, store.FieldOwner, store.FieldState}).Draw(t, "field"),
-			Label: rapid.SampledFrom([]string{"", "", "k", "absent"}).Draw(t, "label"),
-			Op:    rapid.SampledFrom([]store.Op{store.Eq, store.NotEq, store.Contains, store.Prefix}).Draw(t, "op"),
-			Value: texts.Draw(t, "value"),
-		})
-	}
-	return q
-}
-
-func modelQuery(objects []*Thing, q store.Query) []string {
-	var found []*Thing
-	for _, o := range objects {
-		if !slices.ContainsFunc(q.Where, func(w store.Where) bool { return !modelMatch(o, w) }) {
-			found = append(found, o)
-		}
-	}
-	slices.SortFunc(found, func(a, b *Thing) int {
-		order := cmp.Or(modelCompare(a, b, q.Sort), strings.Compare(a.UID, b.UID))
-		if q.Desc {
-			return -order
-		}
-		return order
-	})
-	var all []string
-	for _, o := range found {
-		all = append(all, o.UID)
-	}
-	return all
-}
-
-func modelColumn(o *Thing, f store.Field) string {
-	switch f {
-	case store.FieldUID:
-		return o.UID
-	case store.FieldName:
-		return lazuli.Fold(o.Name)
-	case store.FieldProject:
-		return o.Project
-	case store.FieldOwner:
-		return o.IndexIs.Owner
-	case store.FieldState:
-		return o.IndexIs.State
-	default:
-		return ""
-	}
-}
-
-func modelCompare(a, b *Thing, f store.Field) int {
-	switch f {
-	case "", store.FieldCreated:
-		return a.CreatedAt.Compare(b.CreatedAt)
-	case store.FieldUpdated:
-		return a.UpdatedAt.Compare(b.UpdatedAt)
-	default:
-		return strings.Compare(modelColumn(a, f), modelColumn(b, f))
-	}
-}
-
-func modelMatch(o *Thing, w store.Where) bool {
-	have, there := modelColumn(o, w.Field), true
-	if w.Label != "" {
-		have, there = o.Labels[w.Label]
-	} else if w.Field == store.FieldName {
-		w.Value = lazuli.Fold(w.Value)
-	}
-	switch w.Op {
-	case store.Eq:
-		return there && have == w.Value
-	case store.NotEq:
-		return !there || have != w.Value
-	case store.Contains:
-		return there && strings.Contains(asciiLower(have), asciiLower(w.Value))
-	default:
-		return there && strings.HasPrefix(asciiLower(have), asciiLower(w.Value))
-	}
-}
-
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }
