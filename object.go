@@ -10,11 +10,8 @@ import (
 // Kind names a kind of stored object.
 type Kind string
 
-// The kinds of objects that the store holds.
+// The kinds of objects that the store holds; who may use them is in identity.go.
 const (
-	KindProject Kind = "project"
-	KindUser    Kind = "user"
-	KindAPIKey  Kind = "apikey"
 	KindAccount Kind = "account"
 	KindProfile Kind = "profile"
 	KindCluster Kind = "cluster"
@@ -71,44 +68,6 @@ type Object interface {
 	Head() *Meta
 	Index() Index
 }
-
-// Project groups objects and bounds what a credential may see.
-type Project struct {
-	Meta
-	Description string `json:"description,omitempty"`
-}
-
-// Kind implements Object.
-func (*Project) Kind() Kind { return KindProject }
-
-// Index implements Object: project names are unique.
-func (p *Project) Index() Index { return Index{Unique: Fold(p.Name)} }
-
-// User is a person or program that may hold credentials.
-type User struct {
-	Meta
-	Admin bool `json:"admin"` // may do everything in the tenant
-}
-
-// Kind implements Object.
-func (*User) Kind() Kind { return KindUser }
-
-// Index implements Object: user names are unique.
-func (u *User) Index() Index { return Index{Unique: Fold(u.Name)} }
-
-// APIKey lets a program act as a user. Only the SHA-256 of the key is stored.
-type APIKey struct {
-	Meta
-	UserUID   string    `json:"userUid"`
-	Hash      string    `json:"hash"` // hex SHA-256 of the key
-	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-}
-
-// Kind implements Object.
-func (*APIKey) Kind() Kind { return KindAPIKey }
-
-// Index implements Object: keys are found by their hash.
-func (k *APIKey) Index() Index { return Index{Owner: k.UserUID, Unique: k.Hash} }
 
 // Account is an Azure application registration that clusters are made with.
 type Account struct {
