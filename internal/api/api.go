@@ -5,6 +5,7 @@ package api
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -50,6 +51,9 @@ type Config struct {
 	// Heartbeat is how often a silent stream says that it lives, and how soon a
 	// credential that was revoked ends it; default five seconds.
 	Heartbeat time.Duration
+	// Passwords are the costs of password hashes; default
+	// auth.DefaultPasswordParams.
+	Passwords auth.PasswordParams
 	// MaxInFlight bounds the requests under way, streams apart; default 256.
 	MaxInFlight int
 }
@@ -100,9 +104,15 @@ func New(c Config) (*API, error) {
 	c.MaxWatchers = orElse(c.MaxWatchers, defaultMaxWatchers)
 	c.MaxInFlight = orElse(c.MaxInFlight, defaultMaxInFlight)
 	c.Heartbeat = orElse(c.Heartbeat, defaultHeartbeat)
+	authenticator, err := auth.New(auth.Config{
+		Store: c.Store, Seal: c.Seal, Now: c.Now, Random: c.Random, Passwords: c.Passwords,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the API: %w", err)
+	}
 	a := &API{
 		Config:   c,
-		auth:     auth.New(c.Store, c.Now),
+		auth:     authenticator,
 		inFlight: make(chan struct{}, c.MaxInFlight),
 		watch:    newWatchers(c.Store, c.MaxWatchers),
 	}

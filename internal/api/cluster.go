@@ -228,7 +228,7 @@ func getKubeconfig(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.actor.May(auth.ClusterDelete) {
+	if !c.actor.May(auth.ClusterDelete, cl.Project) {
 		return nil, noKubeconfig(cl)
 	}
 	return a.kubeconfig(c, cl)

@@ -5,6 +5,8 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"io"
@@ -47,6 +49,9 @@ const (
 	canary   = "CANARY~client~secret~7f3a"
 )
 
+// cheapPasswords keep tests from waiting for hashes.
+var cheapPasswords = auth.PasswordParams{Memory: 64, Iterations: 1, Parallelism: 1}
+
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // hub is an API over a real store and a real sealer, with Azure written by
@@ -62,8 +67,10 @@ type hub struct {
 	dbPath  string
 	project string
 	user    string
-	passed  atomic.Int64 // seconds since noon
-	answers bytes.Buffer // all bodies and headers that were sent
+	// password is the administrator's first.
+	password lazuli.Secret
+	passed   atomic.Int64 // seconds since noon
+	answers  bytes.Buffer // all bodies and headers that were sent
 }
 
 type lockedBuffer struct {
@@ -163,10 +170,11 @@ func newHub(t testing.TB, opts ...option) *hub {
 	h.packs, err = pack.Builtin()
 	must(err)
 	boot, err := auth.Bootstrap(t.Context(), h.store, auth.BootstrapOptions{
-		Key: lazuli.NewSecret(adminKey), Now: cfg.Now, Random: rand.NewChaCha8([32]byte{3}),
+		Key: lazuli.NewSecret(adminKey), Now: cfg.Now, Random: rand.NewChaCha8([32]byte{3}), Passwords: cheapPasswords,
 	})
 	must(err)
-	h.project, h.user = boot.ProjectUID, boot.UserUID
+	h.project, h.user, h.password = boot.ProjectUID, boot.UserUID, boot.Password
+	cfg.Passwords = cheapPasswords
 	cfg.Store, cfg.Seal, cfg.Packs = h.store, h.seal, h.packs
 	h.api, err = api.New(cfg)
 	must(err)
@@ -407,17 +415,59 @@ func (h *hub) add(objects ...lazuli.Object) {
 	}
 }
 
-// key makes an API key of a new user.
+// key makes an API key of a new user, who administers or views the tenant; a key
+// with a project is bound to it.
 func (h *hub) key(name, project string, admin bool) string {
 	h.t.Helper()
-	uid := func(s string) string { return (strings.Repeat(s, 24))[:24] }
-	digit := strconv.Itoa(len(name) % 10)
-	secret := "lz_test-" + name + "-" + strings.Repeat("k", 20)
-	u := &lazuli.User{Meta: lazuli.Meta{UID: uid("a" + digit), Name: name}, Admin: admin}
-	k := &lazuli.APIKey{Meta: lazuli.Meta{UID: uid("b" + digit), Name: name, Project: project}, UserUID: u.UID,
+	role := auth.RoleTenantViewer
+	if admin {
+		role = auth.RoleTenantAdmin
+	}
+	secret, _ := h.keyOf(name, project, lazuli.Assignment{Roles: []string{auth.BuiltinUID(role)}})
+	return secret
+}
+
+// keyOf makes an API key of a new user with roles, and returns it and the
+// user's uid.
+func (h *hub) keyOf(name, project string, roles lazuli.Assignment) (secret, user string) {
+	h.t.Helper()
+	secret = "lz_test-" + name + "-" + strings.Repeat("k", 20)
+	u := &lazuli.User{Meta: lazuli.Meta{UID: testUID("user", name), Name: name}, Email: name + "@example.com", Assignment: roles}
+	k := &lazuli.APIKey{Meta: lazuli.Meta{UID: testUID("key", name), Name: name, Project: project}, UserUID: u.UID,
 		Hash: auth.HashKey(lazuli.NewSecret(secret))}
 	h.add(u, k)
-	return secret
+	return secret, u.UID
+}
+
+// testUID is the uid of an object that a test made.
+func testUID(kind, name string) string {
+	sum := sha256.Sum256([]byte(kind + name))
+	return hex.EncodeToString(sum[:12])
+}
+
+// remove deletes an object behind the API's back.
+func (h *hub) remove(kind lazuli.Kind, uid string) {
+	h.t.Helper()
+	err := h.store.Update(h.t.Context(), func(tx store.Tx) error { return tx.Delete(h.t.Context(), kind, uid) })
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// assign gives a user other roles behind the API's back.
+func (h *hub) assign(user string, roles lazuli.Assignment) {
+	h.t.Helper()
+	err := h.store.Update(h.t.Context(), func(tx store.Tx) error {
+		var u lazuli.User
+		if err := tx.Get(h.t.Context(), user, &u); err != nil {
+			return err
+		}
+		u.Assignment = roles
+		return tx.Update(h.t.Context(), &u)
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // counts tells how many objects and events there are, audits apart.

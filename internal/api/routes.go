@@ -31,7 +31,7 @@ func paletteRoutes() []route {
 	const cluster, config = "/v1/spectroclusters/{uid}", "/v1/cloudconfigs/azure/{uid}"
 	const account, profile = "/v1/cloudaccounts/azure", "/v1/clusterprofiles"
 	return []route{
-		{Method: get, Pattern: "/v1/dashboard/projects/metadata", Operation: "v1ProjectsMetadata", Permission: auth.ProjectList, Status: ok, Handle: listProjects},
+		{Method: get, Pattern: "/v1/dashboard/projects/metadata", Operation: "v1ProjectsMetadata", Permission: auth.None, Status: ok, Handle: listProjects},
 
 		{Method: post, Pattern: "/v1/clouds/azure/account/validate", Operation: "V1AzureAccountValidate", Permission: auth.CloudAccountCreate, Status: noContent, Body: maxBody, Handle: validateAccount},
 		{Method: post, Pattern: account, Operation: "v1CloudAccountsAzureCreate", Permission: auth.CloudAccountCreate, Status: created, Body: maxBody, Mutates: true, Handle: createAccount},

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/auth"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
@@ -17,7 +19,9 @@ import (
 const projectParam = "ProjectUid"
 
 // scope is the project that a request names, "" for the tenant. A key that is
-// bound to a project means that project when it names none.
+// bound to a project means that project when it names none. A project that the
+// caller does not see is none; one where it lacks the route's permission is
+// forbidden.
 func (a *API) scope(c *call) (string, error) {
 	uid := orElse(c.r.Header.Get(projectParam), c.query(projectParam))
 	if uid == "" {
@@ -33,7 +37,7 @@ func (a *API) scope(c *call) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("read project %s: %w", uid, err)
 	}
-	return uid, nil
+	return uid, c.mayChange(uid)
 }
 
 // mayCreate is scope for a new object.
@@ -45,12 +49,24 @@ func (a *API) mayCreate(c *call) (string, error) {
 	return project, c.mayChange(project)
 }
 
-// mayChange refuses a change of an object of a project.
-func (c *call) mayChange(project string) error {
-	if c.actor.Changes(project) {
+// mayChange refuses an act on an object of a project, or of the tenant, without
+// the route's permission there.
+func (c *call) mayChange(project string) error { return c.may(c.permission, project) }
+
+// may refuses without a permission in a project, or in the tenant.
+func (c *call) may(p auth.Permission, project string) error {
+	if c.actor.May(p, project) {
 		return nil
 	}
-	return lazuli.Errorf(lazuli.CodeForbidden, "the API key is bound to one project and may not change objects of the tenant")
+	return forbidden(c.op, p, project)
+}
+
+func forbidden(operation string, p auth.Permission, project string) error {
+	where := ""
+	if project != "" {
+		where = " in the project " + project
+	}
+	return lazuli.Errorf(lazuli.CodeForbidden, "%s needs the permission %s%s", operation, p, where)
 }
 
 // object is a pointer to a stored object.
@@ -73,26 +89,109 @@ func get[T any, P object[T]](ctx context.Context, r store.Reader, c *call, uid s
 	case err != nil:
 		return nil, fmt.Errorf("read %s %s: %w", o.Kind(), uid, err)
 	}
+	if c.isAbout(o.Kind()) && !c.reads(c.permission, o) {
+		return nil, forbidden(c.op, c.permission, o.Head().Project)
+	}
 	return o, nil
 }
 
-// sees reports whether an object exists for the caller. Accounts and profiles of
-// the tenant are there to be used by all projects; a cluster of the tenant is
-// nobody's but the tenant's, as its kubeconfig goes with it.
-func (c *call) sees(o lazuli.Object) bool {
-	if o.Kind() == lazuli.KindCluster {
-		return c.actor.Changes(o.Head().Project)
+// readOf is the permission to read objects of a kind. Kinds that have none of
+// their own are read with the resource of the route's.
+func readOf(kind lazuli.Kind, route auth.Permission) auth.Permission {
+	switch kind {
+	case lazuli.KindCluster:
+		return auth.ClusterGet
+	case lazuli.KindAccount:
+		return auth.CloudAccountGet
+	case lazuli.KindProfile:
+		return auth.ClusterProfileGet
+	case lazuli.KindProject:
+		return auth.ProjectGet
+	case lazuli.KindUser:
+		return auth.UserGet
+	case lazuli.KindTeam:
+		return auth.TeamGet
+	case lazuli.KindRole:
+		return auth.RoleGet
+	case lazuli.KindAPIKey:
+		return auth.APIKeyGet
+	default:
+		if route == auth.None {
+			return auth.None
+		}
+		return auth.Permission(route.Resource() + ".get")
 	}
-	return c.actor.Sees(o.Head().Project)
 }
 
-// getToChange is get for an object that the caller is going to change.
+// partsOfCluster are the resources whose permissions are about clusters.
+var partsOfCluster = []string{"cluster", "cloudconfig", "machine", "clusterRbac"}
+
+// isAbout reports whether the route's permission is one on objects of a kind,
+// and not on something that only refers to them.
+func (c *call) isAbout(kind lazuli.Kind) bool {
+	if c.permission == auth.None {
+		return false
+	}
+	resource := c.permission.Resource()
+	return resource == readOf(kind, c.permission).Resource() ||
+		kind == lazuli.KindCluster && slices.Contains(partsOfCluster, resource)
+}
+
+// sees reports whether an object exists for the caller: whether it may read it,
+// or do with it what the route does. A project is there for who may do anything
+// in it.
+func (c *call) sees(o lazuli.Object) bool {
+	if o.Kind() == lazuli.KindProject {
+		return c.actor.Sees(o.Head().UID)
+	}
+	return c.reads(readOf(o.Kind(), c.permission), o) || c.isAbout(o.Kind()) && c.reads(c.permission, o)
+}
+
+// reads reports whether the caller has a permission for an object. What belongs
+// to the tenant is there to be used by all projects: accounts, profiles,
+// registries. A cluster of the tenant is nobody's but the tenant's, as its
+// kubeconfig goes with it; so are those who may do something, and a project is
+// its own.
+func (c *call) reads(p auth.Permission, o lazuli.Object) bool {
+	switch project := o.Head().Project; o.Kind() {
+	case lazuli.KindProject:
+		return c.actor.May(p, o.Head().UID)
+	case lazuli.KindCluster, lazuli.KindUser, lazuli.KindTeam, lazuli.KindRole, lazuli.KindAPIKey:
+		return c.actor.May(p, project)
+	default:
+		return c.actor.May(p, project) || project == "" && c.actor.Anywhere(p)
+	}
+}
+
+// getToChange is get for an object that the caller is going to change: it needs
+// the route's permission where the object is.
 func getToChange[T any, P object[T]](ctx context.Context, r store.Reader, c *call, uid string) (P, error) {
 	o, err := get[T, P](ctx, r, c, uid)
 	if err != nil {
 		return nil, err
 	}
-	return o, c.mayChange(o.Head().Project)
+	where := o.Head().Project
+	if o.Kind() == lazuli.KindProject {
+		where = o.Head().UID
+	}
+	return o, c.mayChange(where)
+}
+
+// within narrows a query to the projects whose clusters the caller may list; all
+// is that it does so entirely, else the rows have to be looked at with sees.
+func (c *call) within(project string) (where []store.Where, all bool) {
+	everywhere, uids := c.actor.Projects(c.permission)
+	switch {
+	case project != "":
+		uids = []string{project}
+	case everywhere:
+		return nil, true
+	case len(uids) > 1:
+		return nil, false
+	case len(uids) == 0:
+		uids = []string{"-"} // no project has this uid
+	}
+	return []store.Where{{Field: store.FieldProject, Op: store.Eq, Value: uids[0]}}, true
 }
 
 func notFound(kind lazuli.Kind, uid string) error {
@@ -131,7 +230,7 @@ func visible[T any, P object[T]](a *API, c *call, q store.Query) ([]T, error) {
 	out := make([]T, 0, len(all))
 	for i := range all {
 		p := P(&all[i]).Head().Project
-		if c.actor.Sees(p) && (project == "" || p == "" || p == project) {
+		if c.sees(P(&all[i])) && (project == "" || p == "" || p == project) {
 			out = append(out, all[i])
 		}
 	}

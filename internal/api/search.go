@@ -96,10 +96,10 @@ func (a *API) clusterPage(
 	if err != nil {
 		return nil, nil, err
 	}
-	if project != "" {
-		q.Where = append(q.Where, store.Where{Field: store.FieldProject, Op: store.Eq, Value: project})
-	}
 	where, exact, deleted := pushDown(filter)
+	only, all := c.within(project)
+	q.Where = append(q.Where, only...)
+	exact = exact && all
 	q.Where = append(q.Where, where...)
 	if !deleted {
 		q.Where = append(q.Where, store.Where{Field: store.FieldState, Op: store.NotEq, Value: string(lazuli.StateDeleted)})
@@ -116,7 +116,7 @@ func (a *API) clusterPage(
 	if err != nil {
 		return nil, nil, err
 	}
-	clusters = slices.DeleteFunc(clusters, func(cl lazuli.Cluster) bool { return !matches(filter, &cl) })
+	clusters = slices.DeleteFunc(clusters, func(cl lazuli.Cluster) bool { return !c.sees(&cl) || !matches(filter, &cl) })
 	if less != nil {
 		slices.SortStableFunc(clusters, func(x, y lazuli.Cluster) int { return less(&x, &y) })
 	}

@@ -34,17 +34,21 @@ type route struct {
 	Mutates    bool  // leaves an audit record
 	Public     bool  // needs no credential
 	Stream     bool  // answers by itself, for long
+	Secret     bool  // has a credential in its path, which no log may have
 	Handle     func(*API, *call) (any, error)
 }
 
 // call is one request on its way.
 type call struct {
-	r     *http.Request
-	w     http.ResponseWriter // for streams alone
-	op    string
-	id    string
-	actor auth.Actor
-	body  []byte
+	r  *http.Request
+	w  http.ResponseWriter // for streams alone
+	op string
+	id string
+	// permission is the route's, which the objects of the request are held
+	// against.
+	permission auth.Permission
+	actor      auth.Actor
+	body       []byte
 }
 
 func (c *call) ctx() context.Context     { return c.r.Context() }
@@ -62,10 +66,18 @@ type plain string
 
 const requestIDBytes = 8
 
+// pathForLog is the path of a request as far as it may be logged.
+func (rt route) pathForLog(r *http.Request) string {
+	if rt.Secret {
+		return rt.Pattern
+	}
+	return shorten(r.URL.Path)
+}
+
 func (a *API) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := a.Now()
-		c := &call{r: r, w: w, op: rt.Operation, id: a.requestID()}
+		c := &call{r: r, w: w, op: rt.Operation, id: a.requestID(), permission: rt.Permission}
 		secure(w.Header())
 		w.Header().Set("X-Request-Id", c.id)
 		status, err := a.answer(rt, c)
@@ -73,7 +85,7 @@ func (a *API) serve(rt route) http.Handler {
 			status = a.writeError(rt, c, err)
 		}
 		a.Logger.DebugContext(c.ctx(), "request", "id", c.id, "operation", rt.Operation, "method", r.Method,
-			"path", shorten(r.URL.Path), "status", status, "actor", c.actor.Name, "duration", a.Now().Sub(started))
+			"path", rt.pathForLog(r), "status", status, "actor", c.actor.Name, "duration", a.Now().Sub(started))
 	})
 }
 
@@ -123,17 +135,19 @@ func (a *API) admit(rt route, c *call) error {
 	if rt.Public {
 		return nil
 	}
-	actor, err := a.auth.Authenticate(c.ctx(), c.r.Header)
+	actor, err := a.auth.Authenticate(c.ctx(), c.r.Header, c.r.RemoteAddr)
 	if err != nil {
 		return err
 	}
 	c.actor = actor
 	c.r = c.r.WithContext(auth.WithActor(c.ctx(), actor))
-	if !a.limits.allow(actor.KeyUID) {
-		return lazuli.Errorf(lazuli.CodeTooManyRequests, "this API key sends more than %g requests a second", a.Rate)
+	if !a.limits.allow(actor.Credential()) {
+		return lazuli.Errorf(lazuli.CodeTooManyRequests, "this credential sends more than %g requests a second", a.Rate)
 	}
-	if !actor.May(rt.Permission) {
-		return lazuli.Errorf(lazuli.CodeForbidden, "%s needs the permission %s", rt.Operation, rt.Permission)
+	// Whether it has the permission where the object is, the handler finds out:
+	// see scope.go.
+	if !actor.Anywhere(rt.Permission) {
+		return forbidden(rt.Operation, rt.Permission, "")
 	}
 	return nil
 }

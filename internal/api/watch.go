@@ -68,8 +68,8 @@ func (s *stream) run(sub *subscriber) error {
 		case <-sub.done:
 			return nil
 		case <-beat.C:
-			if _, err := s.api.auth.Authenticate(s.c.ctx(), s.c.r.Header); err != nil {
-				return fmt.Errorf("authenticate again: %w", err)
+			if err := s.stillMay(); err != nil {
+				return err
 			}
 			if err := s.write([]byte(": alive\n\n")); err != nil {
 				return err
@@ -85,6 +85,17 @@ func (s *stream) run(sub *subscriber) error {
 			}
 		}
 	}
+}
+
+// stillMay looks again at who the caller is and what it may see.
+func (s *stream) stillMay() error {
+	actor, err := s.api.auth.Authenticate(s.c.ctx(), s.c.r.Header, s.c.r.RemoteAddr)
+	if err != nil {
+		return fmt.Errorf("authenticate again: %w", err)
+	}
+	s.c.actor = actor
+	_, err = get[lazuli.Cluster](s.c.ctx(), s.api.Store, s.c, s.uid)
+	return err
 }
 
 // send writes what is now, unless it was written already.

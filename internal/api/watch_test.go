@@ -14,7 +14,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/api"
-	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/auth"
 )
 
 // stream opens a watch over a socket and returns its tasks events.
@@ -115,13 +115,16 @@ func TestWatchEndsWithItsKey(t *testing.T) {
 	ch, cancel := w.stream(server, uid, key)
 	defer cancel()
 	next(t, ch)
-	err := w.store.Update(t.Context(), func(tx store.Tx) error {
-		return tx.Delete(t.Context(), lazuli.KindAPIKey, strings.Repeat("b5", 12))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.remove(lazuli.KindAPIKey, testUID("key", "guest"))
 	if _, open := next(t, ch); open {
 		t.Error("the stream outlives its key")
+	}
+	key, user := w.keyOf("member", "", lazuli.Assignment{ProjectRoles: map[string][]string{w.project: {auth.BuiltinUID("Cluster Viewer")}}})
+	ch, cancel = w.stream(server, uid, key)
+	defer cancel()
+	next(t, ch)
+	w.assign(user, lazuli.Assignment{})
+	if _, open := next(t, ch); open {
+		t.Error("the stream outlives its caller's role")
 	}
 }

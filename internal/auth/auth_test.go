@@ -3,8 +3,9 @@
 package auth_test
 
 import (
-	"bytes"
+	"crypto/rand"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,9 +13,28 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/seal"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
 )
+
+const remote = "192.0.2.1:1234"
+
+// cheap keeps tests from waiting for hashes.
+var cheap = auth.PasswordParams{Memory: 64, Iterations: 1, Parallelism: 1}
+
+func authenticator(t *testing.T, s store.Store, now func() time.Time) *auth.Authenticator {
+	t.Helper()
+	sealer, err := seal.Open(filepath.Join(t.TempDir(), "seal.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := auth.New(auth.Config{Store: s, Seal: sealer, Now: now, Passwords: cheap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
 
 func openStore(t *testing.T) store.Store {
 	t.Helper()
@@ -33,14 +53,14 @@ func openStore(t *testing.T) store.Store {
 func TestBootstrapGivesOneKeyOnce(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	first, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{})
+	first, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Passwords: cheap})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`^lz_[0-9a-f]{64}$`).MatchString(first.Key.Reveal()) {
 		t.Errorf("the key has %d characters and not the form lz_ and 64 hexadecimal digits", len(first.Key.Reveal()))
 	}
-	second, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{})
+	second, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Passwords: cheap})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +84,7 @@ func TestBootstrapTakesAGivenKey(t *testing.T) {
 	s := openStore(t)
 	given := lazuli.NewSecret("chosen-by-the-operator")
 	for range 2 {
-		got, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Key: given})
+		got, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Key: given, Passwords: cheap})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,11 +92,11 @@ func TestBootstrapTakesAGivenKey(t *testing.T) {
 			t.Error("a given key must not be returned as one that was made")
 		}
 	}
-	a, err := auth.New(s, time.Now).Authenticate(t.Context(), http.Header{"Apikey": {given.Reveal()}})
+	a, err := authenticator(t, s, time.Now).Authenticate(t.Context(), http.Header{"Apikey": {given.Reveal()}}, remote)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !a.Admin || a.Name != "admin" {
+	if !a.May(auth.UserDelete, "") || a.Name != "admin" {
 		t.Errorf("actor %+v", a)
 	}
 	for _, bad := range []string{"short", "has a blank in it, which is bad", strings.Repeat("x", 600)} {
@@ -91,12 +111,13 @@ func TestAuthenticate(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	boot, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Now: func() time.Time { return now }})
+	boot, err := auth.Bootstrap(t.Context(), s, auth.BootstrapOptions{Now: func() time.Time { return now }, Passwords: cheap})
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := boot.Key.Reveal()
 	expired := addKey(t, s, now, &lazuli.APIKey{UserUID: boot.UserUID, ExpiresAt: now})
+	revoked := addKey(t, s, now, &lazuli.APIKey{UserUID: boot.UserUID, Disabled: true})
 	orphan := addKey(t, s, now, &lazuli.APIKey{UserUID: "ffffffffffffffffffffffff"})
 	tests := []struct {
 		reason string
@@ -114,16 +135,17 @@ func TestAuthenticate(t *testing.T) {
 		{"the hash is no key", http.Header{"Apikey": {auth.HashKey(boot.Key)}}, false},
 		{"huge", http.Header{"Apikey": {strings.Repeat("a", 1<<20)}}, false},
 		{"expired", http.Header{"Apikey": {expired}}, false},
+		{"revoked", http.Header{"Apikey": {revoked}}, false},
 		{"user is gone", http.Header{"Apikey": {orphan}}, false},
 		{"a wrong ApiKey is not forgiven by Authorization",
 			http.Header{"Apikey": {"x"}, "Authorization": {good}}, false},
 	}
-	a := auth.New(s, func() time.Time { return now })
+	a := authenticator(t, s, func() time.Time { return now })
 	var text string
 	for _, tt := range tests {
-		actor, err := a.Authenticate(t.Context(), tt.header)
+		actor, err := a.Authenticate(t.Context(), tt.header, remote)
 		if tt.ok {
-			if err != nil || !actor.Admin {
+			if err != nil || !actor.May(auth.UserDelete, "") {
 				t.Errorf("%s: %+v, %v", tt.reason, actor, err)
 			}
 			continue
@@ -143,7 +165,7 @@ func TestAuthenticate(t *testing.T) {
 
 func addKey(t *testing.T, s store.Store, now time.Time, k *lazuli.APIKey) string {
 	t.Helper()
-	key, err := auth.NewKey(bytes.NewReader(bytes.Repeat([]byte(k.UserUID), 3)))
+	key, err := auth.NewKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,27 +181,75 @@ func addKey(t *testing.T, s store.Store, now time.Time, k *lazuli.APIKey) string
 
 func TestActor(t *testing.T) {
 	t.Parallel()
-	admin, reader := auth.Actor{Admin: true}, auth.Actor{}
-	bound := auth.Actor{Admin: true, Project: "p1"}
+	role := func(scope lazuli.RoleScope, ps ...auth.Permission) []auth.Role {
+		return []auth.Role{{Scope: scope, Permissions: auth.NewSet(ps...)}}
+	}
+	tenant := auth.NewGrants(role(lazuli.ScopeTenant, auth.ClusterGet, auth.ClusterDelete), nil)
+	project := auth.NewGrants(nil, map[string][]auth.Role{"p1": role(lazuli.ScopeProject, auth.ClusterGet)})
+	misplaced := auth.NewGrants(role(lazuli.ScopeProject, auth.ClusterGet), map[string][]auth.Role{"p1": role(lazuli.ScopeTenant, auth.ClusterGet)})
+	wide, narrow := auth.Actor{}.WithGrants(tenant), auth.Actor{}.WithGrants(project)
+	bound := auth.Actor{Project: "p1"}.WithGrants(tenant)
+	lost := auth.Actor{}.WithGrants(misplaced)
 	tests := []struct {
 		reason    string
 		got, want bool
 	}{
-		{"an administrator deletes", admin.May(auth.ClusterDelete), true},
-		{"a reader looks", reader.May(auth.ClusterGet), true},
-		{"a reader lists", reader.May(auth.CloudAccountList), true},
-		{"a reader does not create", reader.May(auth.ClusterCreate), false},
-		{"a reader does not publish", reader.May(auth.ClusterProfilePublish), false},
-		{"an unbound key sees all", admin.Sees("p2"), true},
-		{"a bound key sees its project", bound.Sees("p1"), true},
-		{"a bound key sees no other project", bound.Sees("p2"), false},
-		{"a bound key sees the tenant's objects", bound.Sees(""), true},
-		{"a bound key does not change the tenant's objects", bound.Changes(""), false},
-		{"a bound key changes its project's", bound.Changes("p1"), true},
+		{"a tenant's role holds in the tenant", wide.May(auth.ClusterDelete, ""), true},
+		{"and in each project", wide.May(auth.ClusterDelete, "p2"), true},
+		{"and no further", wide.May(auth.ClusterUpdate, "p2"), false},
+		{"a project's role holds there", narrow.May(auth.ClusterGet, "p1"), true},
+		{"not elsewhere", narrow.May(auth.ClusterGet, "p2"), false},
+		{"not in the tenant", narrow.May(auth.ClusterGet, ""), false},
+		{"which is somewhere", narrow.Anywhere(auth.ClusterGet), true},
+		{"but not for another permission", narrow.Anywhere(auth.ClusterDelete), false},
+		{"a bound key acts in its project", bound.May(auth.ClusterDelete, "p1"), true},
+		{"not in others", bound.May(auth.ClusterDelete, "p2"), false},
+		{"not in the tenant", bound.May(auth.ClusterDelete, ""), false},
+		{"nor sees others", bound.Sees("p2"), false},
+		{"a project without grants is none", narrow.Sees("p2"), false},
+		{"a role in the wrong place grants nothing", lost.Anywhere(auth.ClusterGet), false},
+		{"nobody may nothing", auth.Actor{}.Anywhere(auth.ClusterGet), false},
+		{"what needs nothing is for all", auth.Actor{}.May(auth.None, ""), true},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
 			t.Errorf("%s: got %v", tt.reason, tt.got)
+		}
+	}
+}
+
+func TestExcess(t *testing.T) {
+	t.Parallel()
+	of := func(tenant, project string) *auth.Grants {
+		var at []auth.Role
+		in := map[string][]auth.Role{}
+		for _, r := range auth.BuiltinRoles() {
+			if r.Name == tenant {
+				at = append(at, r)
+			}
+			if r.Name == project {
+				in["p1"] = append(in["p1"], r)
+			}
+		}
+		return auth.NewGrants(at, in)
+	}
+	for _, tt := range []struct {
+		reason        string
+		giver, gift   *auth.Grants
+		covers        bool
+		first, inside string
+	}{
+		{"all", of(auth.RoleTenantAdmin, ""), of(auth.RoleTenantAdmin, "Project Admin"), true, "", ""},
+		{"the same", of("", "Project Admin"), of("", "Project Admin"), true, "", ""},
+		{"less", of("", "Project Admin"), of("", "Project Viewer"), true, "", ""},
+		{"more", of("", "Project Viewer"), of("", "Project Editor"), false, "cloudaccount.update", "p1"},
+		{"wider", of("", "Project Admin"), of(auth.RoleTenantViewer, ""), false, "apiKey.get", ""},
+		{"nothing", of("", ""), of("", ""), true, "", ""},
+		{"from nothing", of("", ""), of("", "Cluster Account Viewer"), false, "cloudaccount.get", "p1"},
+	} {
+		p, project, ok := tt.giver.Excess(tt.gift)
+		if ok == tt.covers || string(p) != tt.first || project != tt.inside {
+			t.Errorf("%s: %s in %q, %v", tt.reason, p, project, ok)
 		}
 	}
 }

@@ -69,6 +69,9 @@ its environment variable is LAZULI_ and the path in upper case, LAZULI_TLS_CERTF
 		if cfg.Admin.APIKey == "" {
 			a.note("the administrator's first API key is in %s\n", cfg.AdminKeyFile())
 		}
+		if p := hub.FirstPassword(); !p.Empty() {
+			a.note("the user admin signs in with the password %s\nit is shown this once: change it after the first sign-in\n", p.Reveal())
+		}
 		return hub.Run(cmd.Context())
 	}
 	return cmd

@@ -56,6 +56,7 @@ type Server struct {
 	engine   *reconcile.Engine
 	listener net.Listener
 	tls      *tls.Config
+	password lazuli.Secret
 }
 
 // New opens everything that the hub needs, in the data directory and on the
@@ -161,11 +162,16 @@ func (s *Server) bootstrap(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
+	s.password = made.Password
 	if made.Key.Empty() {
 		return nil
 	}
 	return WriteFile(s.cfg.AdminKeyFile(), []byte(made.Key.Reveal()+"\n"))
 }
+
+// FirstPassword is what the user admin signs in with for the first time, when
+// this start of the hub was the first one. It is not kept in clear anywhere.
+func (s *Server) FirstPassword() lazuli.Secret { return s.password }
 
 // firstKey reads the key that an earlier first start wrote, or makes it.
 func (s *Server) firstKey() (lazuli.Secret, error) {
