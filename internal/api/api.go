@@ -17,6 +17,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
@@ -71,6 +72,7 @@ type API struct {
 	Config
 
 	auth     *auth.Authenticator
+	contract *contract.Contract
 	limits   limiter
 	inFlight chan struct{}
 	watch    *watchers
@@ -110,8 +112,13 @@ func New(c Config) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API: %w", err)
 	}
+	doc, err := contract.Load()
+	if err != nil {
+		return nil, fmt.Errorf("make the API: %w", err)
+	}
 	a := &API{
 		Config:   c,
+		contract: doc,
 		auth:     authenticator,
 		inFlight: make(chan struct{}, c.MaxInFlight),
 		watch:    newWatchers(c.Store, c.MaxWatchers),
@@ -130,8 +137,15 @@ func (a *API) Close() { a.watch.close() }
 
 func (a *API) router() http.Handler {
 	r := chi.NewRouter()
+	served := map[string]bool{}
 	for _, rt := range routes() {
 		r.Method(rt.Method, rt.Pattern, a.serve(rt))
+		served[rt.Operation] = true
+	}
+	for _, op := range contract.Operations() {
+		if !served[op.ID] {
+			r.Method(op.Method, op.Path, a.serve(route{Operation: op.ID, Permission: auth.None, Handle: notServed}))
+		}
 	}
 	r.NotFound(a.serve(route{Operation: "notFound", Public: true, Handle: routeNotFound}).ServeHTTP)
 	r.MethodNotAllowed(a.serve(route{Operation: "methodNotAllowed", Public: true, Handle: methodNotAllowed}).ServeHTTP)
@@ -144,6 +158,13 @@ func routeNotFound(_ *API, c *call) (any, error) {
 		Message: "no such path: " + shorten(c.r.URL.Path),
 		Remedy:  "see the reference of the API for the paths that this release serves",
 	}
+}
+
+// notServed answers at the paths of Palette's API that this release lacks. It is
+// neither 404, which clients take for an absent object, nor above 500, which
+// they send again for an hour.
+func notServed(_ *API, c *call) (any, error) {
+	return nil, lazuli.Errorf(lazuli.CodeNotServed, "this release does not serve the operation %s", c.op)
 }
 
 func methodNotAllowed(_ *API, c *call) (any, error) {

@@ -81,7 +81,7 @@ func badClusters(t *testing.T) []bad {
 		{"no pools", "spec.machinepoolconfig", []any{}, ""},
 		{"null pools", "spec.machinepoolconfig", nil, ""},
 		{"no workers", "spec.machinepoolconfig", []any{pool("cp", true, 1)}, ""},
-		{"an empty pool", "spec.machinepoolconfig[1]", object{}, w1 + "poolConfig"},
+		{"an empty pool", "spec.machinepoolconfig[1]", object{}, w1 + "cloudConfig"},
 		{"pools that are no list", "spec.machinepoolconfig", object{}, ""},
 		{"a pool's name with capitals", w1 + "poolConfig.name", "W1", ""},
 		{"a pool's name that starts with a digit", w1 + "poolConfig.name", "1w", ""},

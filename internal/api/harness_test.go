@@ -30,6 +30,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/api"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/seal"
@@ -219,12 +220,22 @@ func (h *hub) send(method, path string, body any, header ...string) answer {
 		req.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	h.api.Handler().ServeHTTP(w, req)
+	h.handler().ServeHTTP(w, req)
 	h.answers.Write(w.Body.Bytes())
 	for k, v := range w.Header() {
 		h.answers.WriteString(k + strings.Join(v, ","))
 	}
 	return answer{w.Code, w.Header(), w.Body.Bytes()}
+}
+
+// handler is the API's, with every answer held against the contract.
+func (h *hub) handler() http.Handler {
+	h.t.Helper()
+	c, err := contract.Load()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return c.Handler(h.api.Handler(), func(err error) { h.t.Errorf("not as the contract has it: %v", err) })
 }
 
 // want sends and insists on a status.

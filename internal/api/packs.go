@@ -58,7 +58,26 @@ func getPack(a *API, c *call) (any, error) {
 	if !ok {
 		return nil, lazuli.Errorf(lazuli.CodeNotFound, "there is no pack with the uid %q", shorten(c.param("uid")))
 	}
-	return packSummary(&p), nil
+	out := tagEntity(&p)
+	addVersion(&out, &p)
+	return out, nil
+}
+
+// tagEntity is a pack without its versions.
+func tagEntity(p *pack.Pack) palette.PackTagEntity {
+	return palette.PackTagEntity{
+		AddonSubType: p.AddonSubType, AddonType: p.AddonType, CloudTypes: p.CloudTypes, DisplayName: p.DisplayName,
+		Layer: string(p.Layer), LogoURL: p.LogoURL, Name: p.Name, RegistryUID: p.RegistryUID,
+	}
+}
+
+func addVersion(out *palette.PackTagEntity, p *pack.Pack) {
+	out.Tags = append(out.Tags, palette.PackTag{
+		Group: p.Group, PackUID: p.UID, ParentTags: p.Tags[1:], Tag: p.Version, Version: p.Version,
+	})
+	out.PackValues = append(out.PackValues, palette.PackUIDValues{
+		Annotations: p.Annotations, PackUID: p.UID, Readme: p.Readme, Values: p.Values,
+	})
 }
 
 // packFields are what the filter of a pack list may name.
@@ -210,17 +229,9 @@ func getPackVersions(a *API, c *call) (any, error) {
 			continue
 		}
 		if len(out.Tags) == 0 {
-			out = palette.PackTagEntity{
-				AddonSubType: p.AddonSubType, AddonType: p.AddonType, CloudTypes: p.CloudTypes, DisplayName: p.DisplayName,
-				Layer: string(p.Layer), LogoURL: p.LogoURL, Name: p.Name, RegistryUID: p.RegistryUID,
-			}
+			out = tagEntity(&p)
 		}
-		out.Tags = append(out.Tags, palette.PackTag{
-			Group: p.Group, PackUID: p.UID, ParentTags: p.Tags[1:], Tag: p.Version, Version: p.Version,
-		})
-		out.PackValues = append(out.PackValues, palette.PackUIDValues{
-			Annotations: p.Annotations, PackUID: p.UID, Readme: p.Readme, Values: p.Values,
-		})
+		addVersion(&out, &p)
 	}
 	if len(out.Tags) == 0 {
 		return nil, lazuli.Errorf(lazuli.CodeNotFound, "registry %q has no pack %q", a.Packs.Name(), shorten(name))

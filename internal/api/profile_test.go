@@ -203,10 +203,10 @@ func TestPacks(t *testing.T) {
 	if len(found.Items) != 0 {
 		t.Errorf("case was ignored: %+v", found)
 	}
-	var one palette.PackSummary
+	var one palette.PackTagEntity
 	h.want(200, "GET", "/v1/packs/"+uid, nil).json(t, &one)
-	if one.Spec.Name != "kubernetes" || one.Spec.RegistryUID != h.packs.UID() || one.Spec.Values == "" {
-		t.Errorf("%+v", one.Spec)
+	if one.Name != "kubernetes" || one.RegistryUID != h.packs.UID() || len(one.PackValues) != 1 || one.PackValues[0].Values == "" {
+		t.Errorf("%+v", one)
 	}
 	var tags palette.PackTagEntity
 	h.want(200, "GET", "/v1/packs/kubernetes/registries/"+h.packs.UID()+"?cloudType=all", nil).json(t, &tags)

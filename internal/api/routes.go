@@ -10,6 +10,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
 
@@ -84,6 +85,7 @@ func ownRoutes() []route {
 	return []route{
 		{Method: get, Pattern: "/healthz", Operation: "healthz", Public: true, Status: ok, Handle: healthz},
 		{Method: get, Pattern: "/readyz", Operation: "readyz", Public: true, Status: ok, Handle: readyz},
+		{Method: get, Pattern: "/lazuli/v1/openapi.yaml", Operation: "openapi", Public: true, Status: ok, Handle: getContract},
 		{Method: get, Pattern: "/lazuli/v1/version", Operation: "version", Permission: auth.None, Status: ok, Handle: getVersion},
 		{Method: http.MethodPost, Pattern: own + "/plan", Operation: "planCluster", Permission: auth.ClusterCreate, Status: ok, Body: maxBody, Handle: planCluster},
 		{Method: get, Pattern: own + "/{uid}/tasks", Operation: "listTasks", Permission: auth.ClusterGet, Status: ok, Handle: getTasks},
@@ -110,6 +112,9 @@ func readyz(a *API, c *call) (any, error) {
 	}
 	return plain("ok\n"), nil
 }
+
+// getContract serves the document that the API is held to.
+func getContract(*API, *call) (any, error) { return document(contract.Document()), nil }
 
 // Version is the answer of GET /lazuli/v1/version.
 type Version struct {

@@ -64,6 +64,9 @@ type octets struct {
 // plain is an answer of text.
 type plain string
 
+// document is an answer of YAML.
+type document []byte
+
 const requestIDBytes = 8
 
 // pathForLog is the path of a request as far as it may be logged.
@@ -119,6 +122,9 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 		if c.body, err = readBody(c.w, c.r, rt.Body); err != nil {
 			return 0, a.audited(rt, c, err)
 		}
+		if err := a.checkShape(rt, c); err != nil {
+			return 0, a.audited(rt, c, err)
+		}
 	}
 	out, err := rt.Handle(a, c)
 	if err != nil {
@@ -128,6 +134,21 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 		return rt.Status, nil
 	}
 	return rt.Status, a.write(rt, c, out)
+}
+
+// checkShape holds a body against the contract document: the types of all
+// members, choices, and what must be there. What the values mean is the
+// handler's to check.
+func (a *API) checkShape(rt route, c *call) error {
+	found, err := a.contract.CheckRequest(rt.Operation, c.body)
+	if err != nil {
+		return fmt.Errorf("check the body of %s: %w", rt.Operation, err)
+	}
+	var f lazuli.Fields
+	for _, fault := range found {
+		f.Add(orElse(fault.Path, wholeBody), "%s", fault.Message)
+	}
+	return f.Err()
 }
 
 // admit authenticates and authorises.
@@ -190,6 +211,9 @@ func (a *API) write(rt route, c *call, out any) error {
 	case plain:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		body = []byte(out)
+	case document:
+		h.Set("Content-Type", "application/yaml")
+		body = out
 	default:
 		var err error
 		if body, err = json.Marshal(out); err != nil {

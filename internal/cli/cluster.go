@@ -220,9 +220,24 @@ func clusterRow(x palette.ClusterSummary, now time.Time) []string {
 		nodes += p.Size
 	}
 	return []string{
-		x.Metadata.Name, x.Status.State, x.Status.Health.State, x.Status.KubeMeta.KubernetesVersion,
+		x.Metadata.Name, x.Status.State, x.Status.Health.State, kubernetesVersion(x.SpecSummary),
 		strconv.Itoa(nodes), age(x.Metadata.CreationTimestamp.Time, now), x.Metadata.UID,
 	}
+}
+
+// layerKubernetes is the layer of the pack that carries Kubernetes.
+const layerKubernetes = "k8s"
+
+// kubernetesVersion is the version that the profiles ask for.
+func kubernetesVersion(s palette.ClusterSummarySpec) string {
+	for _, t := range s.ClusterProfileTemplates {
+		for _, p := range t.Packs {
+			if p.Layer == layerKubernetes {
+				return p.Version
+			}
+		}
+	}
+	return ""
 }
 
 func (a *app) clusterGet() *cobra.Command {
@@ -256,8 +271,12 @@ func (a *app) describeCluster(ctx context.Context, c *client.Client, s palette.C
 	if err := json.Unmarshal(config.Spec.ClusterConfig, &place); err != nil {
 		return fmt.Errorf("read placement of cluster: %w", err)
 	}
+	seen, err := c.Overview(ctx, s.Metadata.UID)
+	if err != nil {
+		return err
+	}
 	endpoint := ""
-	for _, e := range s.Status.APIEndpoints {
+	for _, e := range seen.Status.APIEndpoints {
 		endpoint = "https://" + e.Host + ":" + strconv.Itoa(e.Port)
 	}
 	profiles := make([]string, 0, len(s.SpecSummary.ClusterProfileTemplates))
@@ -269,7 +288,7 @@ func (a *app) describeCluster(ctx context.Context, c *client.Client, s palette.C
 		{"UID", s.Metadata.UID},
 		{"State", s.Status.State},
 		{"Health", healthText(s.Status.Health)},
-		{"Kubernetes", s.Status.KubeMeta.KubernetesVersion},
+		{"Kubernetes", seen.Status.KubeMeta.KubernetesVersion},
 		{"API server", endpoint},
 		{"Account", config.Spec.CloudAccountRef.Name},
 		{"Subscription", place.SubscriptionID},

@@ -3,6 +3,7 @@
 package contract
 
 import (
+	"bytes"
 	_ "embed" // of the document and the list of operations
 	"encoding/json"
 	"errors"
@@ -153,7 +154,9 @@ func (c *Contract) CheckRequest(operation string, body []byte) ([]Fault, error) 
 		return nil, nil
 	}
 	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber() // a number may be larger than what Go holds
+	if err := d.Decode(&v); err != nil {
 		return nil, fmt.Errorf("check a request against the contract: %w", err)
 	}
 	var out faults

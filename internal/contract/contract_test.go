@@ -40,7 +40,7 @@ func TestCheckRequest(t *testing.T) {
 			{"poolConfig.updateStrategy.type", `"Sideways" is none of RollingUpdateScaleOut, RollingUpdateScaleIn, OverrideScaling`},
 		}},
 		{"a number too large for 32 bits", pool, `{"cloudConfig":{},"poolConfig":{"name":"w","size":3000000000,"labels":[]}}`,
-			[]contract.Fault{{"poolConfig.size", "3e+09 is not a whole number of 32 bits"}}},
+			[]contract.Fault{{"poolConfig.size", "3000000000 is not a whole number of 32 bits"}}},
 		{"a null in a list", create, `{"spec":{"cloudAccountUid":"a","cloudConfig":{"location":"l","sshKey":"k","subscriptionId":"s"},"machinepoolconfig":[null]}}`,
 			[]contract.Fault{{"spec.machinepoolconfig[0]", "is null"}}},
 		{"the body itself", create, `"x"`, []contract.Fault{{"", "is a string, where an object is needed"}}},

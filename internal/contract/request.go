@@ -3,9 +3,9 @@
 package contract
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,28 +109,28 @@ func (f *faults) text(path string, s *openapi3.Schema, v any) {
 }
 
 func (f *faults) number(path string, s *openapi3.Schema, v any) {
-	n, ok := v.(float64)
+	n, ok := v.(json.Number)
 	if !ok {
 		f.add(path, "is %s, where a number is needed", kindOf(v))
 		return
 	}
 	if !s.Type.Is(openapi3.TypeInteger) {
+		if _, err := n.Float64(); err != nil {
+			f.add(path, "%s is out of range", shorten(n.String()))
+		}
 		return
 	}
-	limit := float64(math.MaxInt64)
-	if s.Format == "int32" {
-		limit = math.MaxInt32
-	}
-	if n != math.Trunc(n) || math.Abs(n) > limit {
-		f.add(path, "%s is not a whole number of %s bits", strconv.FormatFloat(n, 'g', -1, 64), bits(s.Format))
+	if _, err := strconv.ParseInt(n.String(), 10, size(s.Format)); err != nil {
+		f.add(path, "%s is not a whole number of %d bits", shorten(n.String()), size(s.Format))
 	}
 }
 
-func bits(format string) string {
+// size is how many bits an integer has on the wire.
+func size(format string) int {
 	if format == "int32" {
-		return "32"
+		return 32
 	}
-	return "64"
+	return 64
 }
 
 func join(path, name string) string {
@@ -144,7 +144,7 @@ func kindOf(v any) string {
 	switch v.(type) {
 	case bool:
 		return "a bool"
-	case float64:
+	case json.Number:
 		return "a number"
 	case string:
 		return "a string"

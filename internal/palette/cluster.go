@@ -129,7 +129,16 @@ type ClusterUIDSummary struct {
 type ClusterSummary struct {
 	Metadata    ObjectMeta         `json:"metadata"`
 	SpecSummary ClusterSummarySpec `json:"specSummary"`
-	Status      ClusterSummaryStat `json:"status"`
+	Status      ClusterListStat    `json:"status"`
+}
+
+// ClusterListStat is the observed side in lists, which tell less than the
+// overview.
+type ClusterListStat struct {
+	Health        ClusterHealth      `json:"health"`
+	Location      json.RawMessage    `json:"location"`
+	Notifications NotificationStatus `json:"notifications"`
+	State         string             `json:"state"`
 }
 
 // ClusterSummarySpec is the desired side in summaries. CloudAccount serves the
@@ -291,7 +300,9 @@ func Summary(c *lazuli.Cluster, project *lazuli.Project) (ClusterSummary, error)
 	if project != nil {
 		spec.ProjectMeta = &ObjectEntity{Name: project.Name, UID: project.UID}
 	}
-	return ClusterSummary{Metadata: Meta(&c.Meta), SpecSummary: spec, Status: status}, nil
+	return ClusterSummary{Metadata: Meta(&c.Meta), SpecSummary: spec, Status: ClusterListStat{
+		Health: status.Health, Location: status.Location, Notifications: status.Notifications, State: status.State,
+	}}, nil
 }
 
 func summary(c *lazuli.Cluster, machines []lazuli.Machine) (ClusterSummarySpec, ClusterSummaryStat, error) {

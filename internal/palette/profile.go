@@ -4,6 +4,7 @@ package palette
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/lazuli-dev/lazuli"
 )
@@ -199,7 +200,18 @@ func VariablesOf(p *lazuli.Profile) Variables {
 	if len(p.Variables) == 0 || string(p.Variables) == "null" {
 		return Variables{Variables: json.RawMessage("[]")}
 	}
-	return Variables{Variables: p.Variables}
+	var vars []map[string]json.RawMessage
+	if json.Unmarshal(p.Variables, &vars) != nil { // stored only after it could be read
+		return Variables{Variables: json.RawMessage("[]")}
+	}
+	for _, v := range vars {
+		maps.DeleteFunc(v, func(_ string, m json.RawMessage) bool { return string(m) == "null" })
+	}
+	b, err := json.Marshal(vars)
+	if err != nil { // it was JSON a moment ago
+		return Variables{Variables: json.RawMessage("[]")}
+	}
+	return Variables{Variables: b}
 }
 
 func template(p *lazuli.Profile, layers []lazuli.Layer) *ClusterProfileTemplate {

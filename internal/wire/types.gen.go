@@ -2052,6 +2052,23 @@ type HTTPPatch struct {
 // HTTPPatchOp defines model for HTTPPatch.Op.
 type HTTPPatchOp string
 
+// HubEvent What happened to a cluster.
+type HubEvent struct {
+	At       Time   `json:"at"`
+	Message  string `json:"message"`
+	Reason   string `json:"reason"`
+	Severity string `json:"severity"`
+	UID      string `json:"uid"`
+}
+
+// HubEvents defines model for HubEvents.
+type HubEvents struct {
+	Items []HubEvent `json:"items"`
+
+	// Listmeta Where a list stands. `continue` is empty at the end.
+	Listmeta *ListMetaData `json:"listmeta,omitempty"`
+}
+
 // HubVersion defines model for HubVersion.
 type HubVersion struct {
 	Version string `json:"version"`
