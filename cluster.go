@@ -39,8 +39,13 @@ type Cluster struct {
 	AccountUID     string            `json:"accountUid"`
 	Profiles       []ProfileSnapshot `json:"profiles"`
 	// Delete is the user's intent that the cluster shall be no more. Without
-	// it nothing in Azure is ever deleted.
-	Delete    *DeleteIntent `json:"delete,omitempty"`
+	// it, and without a pool that shall be smaller or gone, nothing in Azure is
+	// ever deleted.
+	Delete *DeleteIntent `json:"delete,omitempty"`
+	// Maintenance is what users want of single machines, by the machine's uid.
+	Maintenance map[string]MaintenanceWish `json:"maintenance,omitempty"`
+	// Notices tell which parts of the wish have no effect in this release.
+	Notices   []Notice      `json:"notices,omitempty"`
 	Status    ClusterStatus `json:"status"`
 	Requester string        `json:"requester,omitempty"` // uid of the user that created it
 }
@@ -120,6 +125,38 @@ type DeleteIntent struct {
 	Force bool      `json:"force,omitempty"`
 }
 
+// MaintenanceAction is what a user wants of one machine.
+type MaintenanceAction string
+
+// The actions; the names are Palette's.
+const (
+	MaintenanceCordon   MaintenanceAction = "cordon" // no new pods, and those that are there are drained
+	MaintenanceUncordon MaintenanceAction = "uncordon"
+)
+
+// MaintenanceWish is what a user wants of one machine, and since when.
+type MaintenanceWish struct {
+	Action MaintenanceAction `json:"action"`
+	At     time.Time         `json:"at"`
+	Actor  string            `json:"actor"`
+}
+
+// Notice says that a part of what a user asked for has no effect, or not on
+// everything, and why.
+type Notice struct {
+	Field   string    `json:"field"` // path in the request
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+}
+
+// Made is what the machines of a cluster were made with. A later wish for
+// something else needs other machines.
+type Made struct {
+	Settings json.RawMessage `json:"settings"` // internal/pack's Settings
+	Layers   []Layer         `json:"layers"`   // of the operating system and of Kubernetes
+	SSHKey   string          `json:"sshKey"`
+}
+
 // ClusterStatus is what the engine knows of a cluster. Only the engine writes
 // it, but for State, which DELETE sets to Deleting.
 type ClusterStatus struct {
@@ -140,6 +177,9 @@ type ClusterStatus struct {
 	Exhausted   []Exhausted  `json:"exhausted,omitempty"`
 	Conditions  []Condition  `json:"conditions,omitempty"`
 	Packs       []PackStatus `json:"packs,omitempty"`
+	Made        *Made        `json:"made,omitempty"` // nil until the machines were placed
+	// Notices are the engine's: what of the wish the running machines do not have.
+	Notices []Notice `json:"notices,omitempty"`
 }
 
 // Exhausted remembers that Azure had no room for a size in a zone.

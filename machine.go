@@ -32,16 +32,26 @@ type Machine struct {
 	VMID         string `json:"vmId"`  // Azure id, known before creation
 	NICID        string `json:"nicId"` // Azure id, known before creation
 	// Of the size, as it was sold when the machine was placed.
-	Generation            string       `json:"generation"` // of Hyper-V: V1, V2
-	Arch                  string       `json:"arch"`       // x64, Arm64
-	AcceleratedNetworking bool         `json:"acceleratedNetworking,omitempty"`
-	EtcdDisk              bool         `json:"etcdDisk,omitempty"` // etcd has a data disk of its own
-	State                 MachineState `json:"state"`
-	Ready                 bool         `json:"ready"`
-	PrivateIP             string       `json:"privateIp,omitempty"`
-	KubeVersion           string       `json:"kubeVersion,omitempty"`
-	Message               string       `json:"message,omitempty"`
-	// RetiredAt is when another machine took this one's place; it is removed.
+	Generation            string `json:"generation"` // of Hyper-V: V1, V2
+	Arch                  string `json:"arch"`       // x64, Arm64
+	AcceleratedNetworking bool   `json:"acceleratedNetworking,omitempty"`
+	EtcdDisk              bool   `json:"etcdDisk,omitempty"` // etcd has a data disk of its own
+	// Of the operating system's disk; 0 and "" of a machine that an older release
+	// placed: they are then its pool's.
+	DiskType    string       `json:"diskType,omitempty"`
+	DiskSizeGB  int          `json:"diskSizeGb,omitempty"`
+	State       MachineState `json:"state"`
+	Ready       bool         `json:"ready"`
+	PrivateIP   string       `json:"privateIp,omitempty"`
+	KubeVersion string       `json:"kubeVersion,omitempty"`
+	Message     string       `json:"message,omitempty"`
+	// LeavingAt is when the machine became one too many for its pool: it is
+	// drained, and retired when that is done.
+	LeavingAt time.Time `json:"leavingAt,omitzero"`
+	// Maintenance is how far the last cordon or uncordon is.
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
+	// RetiredAt is when the machine lost its place in the cluster, to another one
+	// or for good; it is removed.
 	RetiredAt time.Time `json:"retiredAt,omitzero"`
 	// Late machines came after the cluster's first keys: their token is made in
 	// the running cluster.
@@ -55,6 +65,29 @@ func (*Machine) Kind() Kind { return KindMachine }
 
 // Index implements Object.
 func (m *Machine) Index() Index { return Index{Owner: m.ClusterUID, State: string(m.State)} }
+
+// Going reports whether a machine shall be no more.
+func (m *Machine) Going() bool { return !m.LeavingAt.IsZero() || !m.RetiredAt.IsZero() }
+
+// MaintenanceState has the names of Palette's maintenanceStatus.
+type MaintenanceState string
+
+// The states of a cordon or uncordon.
+const (
+	MaintenanceInitiated  MaintenanceState = "Initiated" // asked for
+	MaintenanceInProgress MaintenanceState = "InProgress"
+	MaintenanceCompleted  MaintenanceState = "Completed"
+	MaintenanceFailed     MaintenanceState = "Failed"
+)
+
+// Maintenance is how far the wish of a time is.
+type Maintenance struct {
+	MaintenanceWish
+
+	State   MaintenanceState `json:"state"`
+	Message string           `json:"message,omitempty"`
+	Started time.Time        `json:"started"`
+}
 
 // NodeState is how far a node of a cluster's graph is.
 type NodeState string

@@ -33,7 +33,10 @@ type Azure interface {
 type Workload interface {
 	Ready(ctx context.Context, a workload.Access) error
 	Nodes(ctx context.Context, a workload.Access) ([]workload.Node, error)
-	LabelNode(ctx context.Context, a workload.Access, name string, labels map[string]string, taints []workload.Taint, annotations map[string]string) error
+	MarkNode(ctx context.Context, a workload.Access, name string, now, old workload.Marks) error
+	Drain(ctx context.Context, a workload.Access, name string) (workload.Drained, error)
+	Uncordon(ctx context.Context, a workload.Access, name string) error
+	DeleteNode(ctx context.Context, a workload.Access, name string) error
 	Apply(ctx context.Context, a workload.Access, set workload.Set) (workload.Result, error)
 	Status(ctx context.Context, a workload.Access, set workload.Set) (ready bool, waiting []string, err error)
 	EnsureTokens(ctx context.Context, a workload.Access, tokens []workload.BootstrapToken) error

@@ -3,8 +3,6 @@
 package cluster
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -22,11 +20,6 @@ import (
 // one whose boot went wrong: then its console is read. kubeadm's own time-outs
 // are of that length.
 const bootTime = 12 * time.Minute
-
-const (
-	factMarked = "marked" // the Node carries its pool's labels
-	workerRole = "node-role.kubernetes.io/worker"
-)
 
 // create decides the next acts towards a running cluster. It is the same
 // decision for a new cluster, one that is half made, and one that runs.
@@ -52,6 +45,12 @@ func (s *step) create() error {
 		s.status(nil)
 		return nil
 	}
+	if err := s.keepMade(); err != nil {
+		return err
+	}
+	if err := s.fit(); err != nil {
+		return err
+	}
 	g, err := s.design()
 	if err != nil {
 		s.fault(nodePlacement, err)
@@ -69,17 +68,24 @@ func (s *step) create() error {
 			return err
 		}
 	}
+	if err := s.prune(g); err != nil {
+		return err
+	}
+	if err := s.maintain(); err != nil {
+		return err
+	}
 	s.sweep()
 	s.watch(g)
+	s.notices()
 	s.status(g)
-	return nil
+	return s.failed
 }
 
 // resting reports whether a cluster is what it was last asked to be, so that
 // nothing need be drawn up to see that there is nothing to do.
-func (s *step) resting() bool {
-	st := s.Cluster.Status
-	if st.State != lazuli.StateRunning || st.Settled != s.wish() || len(s.retired()) > 0 {
+func (w *World) resting() bool {
+	st := w.Cluster.Status
+	if st.State != lazuli.StateRunning || st.Settled != wishOf(w.Cluster) || len(w.retired()) > 0 {
 		return false
 	}
 	for _, p := range st.Packs {
@@ -90,21 +96,9 @@ func (s *step) resting() bool {
 	return true
 }
 
-// wish identifies what the user asks for.
-func (w *World) wish() string {
-	h := sha256.New()
-	h.Write(w.Cluster.Spec)
-	for _, p := range w.Cluster.Profiles {
-		for _, l := range p.Layers {
-			fmt.Fprintf(h, "%q %q %q %q\n", p.UID, l.Name, l.Tag, l.Values)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
 // settleDown notes that everything asked for is there.
 func (s *step) settleDown() {
-	if wish := s.wish(); s.Cluster.Status.Settled != wish {
+	if wish := wishOf(s.Cluster); s.Cluster.Status.Settled != wish {
 		s.Cluster.Status.Settled = wish
 		s.dirtyCluster = true
 	}
@@ -117,18 +111,6 @@ func (s *step) lookNowAndThen() {
 	}
 	s.want(Intent{Act: ActNodes, Node: subjectNodes})
 	s.at(s.now.Add(s.HealthInterval))
-}
-
-// settings reads what the profiles' values say, once in a run.
-func (s *step) settings() error {
-	if s.Settings.KubernetesVersion != "" {
-		return nil
-	}
-	var err error
-	if s.Settings, err = s.Packs.Settings(layersOf(s.Cluster.Profiles)); err != nil {
-		return fmt.Errorf("read the profiles of cluster %s: %w", s.Cluster.UID, err)
-	}
-	return nil
 }
 
 // ensureNode makes the record of a node, so that users see what is to come.
@@ -188,6 +170,7 @@ func (s *step) unlocked(n graph.Node[task]) bool {
 // advance decides the next act of one node.
 func (s *step) advance(n graph.Node[task]) error {
 	rec := s.Nodes[n.Name]
+	s.renew(n, rec)
 	if rec.State == lazuli.NodeDone || !s.unlocked(n) {
 		return nil
 	}
@@ -196,7 +179,7 @@ func (s *step) advance(n graph.Node[task]) error {
 		return s.advanceResource(n, rec)
 	case n.Payload.release != nil:
 		if s.ready(n.Name) {
-			s.start(n.Name)
+			s.start(n.Name).Hash = n.Payload.release.hash()
 			s.want(Intent{Act: ActApply, Node: n.Name, Release: *n.Payload.release})
 		}
 	case n.Name == nodeKeys:
@@ -279,6 +262,7 @@ func (s *step) put(n graph.Node[task]) error {
 		}
 		vm.UserData = data
 		spec = vm
+		s.bootMarks(n.Payload.machine)
 	}
 	rec := s.start(n.Name)
 	rec.Hash = resource.Hash(spec)

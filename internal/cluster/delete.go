@@ -103,7 +103,7 @@ func (s *step) releaseServices() bool {
 // goneMachines reports whether the deletion of a machine has begun.
 func (s *step) goneMachines() bool {
 	for name, n := range s.Nodes {
-		if strings.HasPrefix(name, prefixVM) && (n.State == lazuli.NodeDeleting || n.State == lazuli.NodeGone && !n.IntentAt.IsZero()) {
+		if strings.HasPrefix(name, prefixVM) && !s.ofRetired(name) && (n.State == lazuli.NodeDeleting || n.State == lazuli.NodeGone && !n.IntentAt.IsZero()) {
 			return true
 		}
 	}
@@ -249,8 +249,8 @@ func (s *step) unwantedSince(name string) time.Time {
 	if d := s.Cluster.Delete; d != nil {
 		return d.At
 	}
-	if _, machine, ok := strings.Cut(name, "/"); ok && s.Machines[machine] != nil {
-		return s.Machines[machine].RetiredAt
+	if m := s.Machines[machineOf(name)]; m != nil && strings.Contains(name, "/") {
+		return m.RetiredAt
 	}
 	return time.Time{}
 }

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -36,6 +37,9 @@ const (
 	prefixJoin        = "node/"
 	prefixRelease     = "apply/"
 	prefixToken       = "token/"
+	prefixPlacement   = "placement/"   // and a pool: of machines that came later
+	prefixDrain       = "drain/"       // and a machine that leaves
+	prefixMaintain    = "maintenance/" // and a machine
 	nodeAvailability  = "avset/control-plane"
 	subjectNodes      = "nodes"    // of ActNodes: all nodes of the cluster at once
 	subjectInventory  = "azure"    // of ActList
@@ -357,7 +361,7 @@ func (b *builder) vm(m *lazuli.Machine) resource.Spec {
 		ComputerName: m.Name,
 		NICID:        m.NICID,
 		Image:        b.image(m),
-		OSDisk:       resource.Disk{Name: m.Name + "-os", SizeGB: p.DiskSizeGB, Type: p.DiskType, Caching: "ReadWrite"},
+		OSDisk:       resource.Disk{Name: m.Name + "-os", SizeGB: cmp.Or(m.DiskSizeGB, p.DiskSizeGB), Type: cmp.Or(m.DiskType, p.DiskType), Caching: "ReadWrite"},
 		AdminUser:    b.Settings.SSHUser,
 		SSHKey:       b.Spec.SSHKey,
 	}
@@ -442,7 +446,7 @@ func (w *World) renderReleases() ([]staged, error) {
 	var out []staged
 	for _, p := range w.Cluster.Profiles {
 		for _, l := range p.Layers {
-			rendered, err := w.Packs.Render(l, facts)
+			rendered, err := w.Packs.Render(w.applied(l), facts)
 			if err != nil {
 				return nil, fmt.Errorf("profile %s, layer %s: %w", p.Name, l.Name, err)
 			}

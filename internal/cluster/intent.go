@@ -3,6 +3,9 @@
 package cluster
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
 	"github.com/lazuli-dev/lazuli/internal/workload"
@@ -25,8 +28,11 @@ const (
 	ActBootLog        Act = "bootLog"        // read the end of a VM's serial console
 	ActReady          Act = "ready"          // ask the API server for /readyz
 	ActNodes          Act = "nodes"          // list the cluster's nodes
-	ActMark           Act = "mark"           // put a pool's labels and annotations on a Node
-	ActApply          Act = "apply"          // apply a release's manifests
+	ActMark           Act = "mark"           // put a pool's labels, annotations and taints on a Node
+	ActDrain          Act = "drain"          // cordon a Node and evict what is on it
+	ActUncordon       Act = "uncordon"       // let pods onto a Node again
+	ActDropNode       Act = "dropNode"       // delete the Node of a machine that is gone
+	ActApply          Act = "apply"          // apply a release's manifests; of one without any, take them out
 	ActStatus         Act = "status"         // see whether a release is ready
 	ActDeleteToken    Act = "deleteToken"    // withdraw a used bootstrap token
 	ActDeleteServices Act = "deleteServices" // delete Services that hold Azure load balancers
@@ -47,8 +53,8 @@ type Intent struct {
 	Server  string // URL of the API server, for a kubeconfig
 	TLSName string // name on its certificate, when Server has another
 	Joiners []string
-	// Of a Node, for ActMark.
-	Labels, Annotations map[string]string
+	// Marks and Unmarks are what a Node shall carry, and what it was given before.
+	Marks, Unmarks workload.Marks
 
 	view view // of the world when the intent was named
 }
@@ -67,6 +73,7 @@ type Answer struct {
 	Secrets *Secrets
 	Ready   bool
 	Waiting []string
+	Drained workload.Drained
 	Count   int
 	Text    string
 }
@@ -77,6 +84,12 @@ type release struct {
 	Pack       string // name of the profile's layer
 	ProfileUID string
 	NeedsCloud bool // wants the cloud configuration, which holds the account's secret, beside it
+}
+
+// hash identifies what is applied.
+func (r release) hash() string {
+	sum := sha256.Sum256(r.Set.Documents)
+	return hex.EncodeToString(sum[:8])
 }
 
 // event is a finding of a step that users should see.

@@ -3,7 +3,7 @@
 package cluster
 
 import (
-	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +23,9 @@ func (s *step) watch(g *desired) {
 		if s.Nodes[n.Name].State != lazuli.NodeDone {
 			interval = s.ProbeInterval
 		}
+	}
+	if slices.ContainsFunc(s.machines(), s.unmarked) {
+		interval = s.ProbeInterval
 	}
 	for _, p := range s.Cluster.Status.Packs {
 		if !p.Ready {
@@ -63,16 +66,26 @@ func (s *step) takeNodes(a Answer) {
 	}
 	var waiting []string
 	for _, m := range s.machines() {
-		if n := byName[m.Name]; n == nil || !n.Ready {
+		if n := byName[m.Name]; (n == nil || !n.Ready) && !s.coming(m) {
 			waiting = append(waiting, m.Name)
 		}
 		s.seen(m, byName[m.Name])
+	}
+	if err := s.overdue(); err != nil {
+		s.failed = err
+		return
 	}
 	message := ""
 	if len(waiting) > 0 {
 		message = "not ready: " + strings.Join(waiting, ", ")
 	}
 	s.health(message == "", message)
+}
+
+// coming reports whether a machine is new in a cluster that runs without it.
+func (s *step) coming(m *lazuli.Machine) bool {
+	rec := s.Nodes[prefixJoin+m.Name]
+	return s.Cluster.Status.State == lazuli.StateRunning && (rec == nil || rec.State != lazuli.NodeDone)
 }
 
 // seen takes over what a machine's Node says; n is nil when it has not joined.
@@ -99,30 +112,6 @@ func (s *step) seen(m *lazuli.Machine, n *workload.Node) {
 		m.SeenAt = s.now
 		s.dirtyMachines[m.Name] = true
 	}
-}
-
-// mark has a machine's Node carry what its kubelet may not say of itself.
-func (s *step) mark(m *lazuli.Machine) {
-	name := prefixJoin + m.Name
-	if rec := s.Nodes[name]; rec == nil || rec.Facts[factMarked] != "" || s.busy(name) {
-		return
-	}
-	p := s.pool(m.Pool)
-	labels := map[string]string{}
-	maps.Copy(labels, p.Labels)
-	if !m.ControlPlane {
-		labels[workerRole] = ""
-	}
-	s.want(Intent{Act: ActMark, Node: name, Labels: labels, Annotations: p.Annotations})
-}
-
-func (s *step) takeMark(a Answer) {
-	if a.Err != nil {
-		return // the next look at the nodes tries again
-	}
-	n := s.change(a.Intent.Node)
-	n.Facts = map[string]string{factMarked: "true"}
-	s.joined(s.Machines[strings.TrimPrefix(n.Name, prefixJoin)])
 }
 
 // joined ends the tasks of a machine whose node is ready: that its VM is good is
@@ -172,6 +161,13 @@ func (s *step) health(ok bool, message string) {
 }
 
 func (s *step) takeApply(a Answer) {
+	if len(a.Intent.Release.Set.Documents) == 0 && a.Intent.Release.Pack == "" {
+		s.removed(a)
+		return
+	}
+	if n := s.Nodes[a.Intent.Node]; n == nil || n.State == lazuli.NodeGone || n.State == lazuli.NodeDeleting {
+		return // removed meanwhile
+	}
 	if a.Err != nil {
 		s.fault(a.Intent.Node, a.Err)
 		return
@@ -197,6 +193,9 @@ func (s *step) takeStatus(a Answer) {
 	}
 	key := prefixRelease + r.Set.Name
 	n := s.Nodes[key]
+	if n == nil || n.State != lazuli.NodeDone || n.Hash != "" && n.Hash != r.hash() {
+		return // it was asked of another content
+	}
 	value := "false"
 	if ready {
 		value = "true"

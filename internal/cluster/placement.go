@@ -67,12 +67,15 @@ func cloudappDomain(cloud string) string {
 // takeSizes places the machines once it is known what is sold where.
 func (s *step) takeSizes(a Answer) {
 	if a.Err != nil {
-		s.fault(nodePlacement, a.Err)
+		s.fault(a.Intent.Node, a.Err)
 		return
 	}
 	s.sizes = map[string]resource.Size{}
 	for _, size := range a.Sizes {
 		s.sizes[strings.ToLower(size.Name)] = size
+	}
+	if a.Intent.Node != nodePlacement {
+		return // the machines that a pool lacks are placed by fit
 	}
 	if err := s.place(); err != nil {
 		s.fault(nodePlacement, err)
@@ -258,6 +261,8 @@ func (s *step) newMachine(p lazuli.Pool, size resource.Size, zone string) (*lazu
 		// A disk of its own keeps etcd's writes apart from the pods'; it wants
 		// premium storage, which not every size takes.
 		EtcdDisk:              p.ControlPlane && size.PremiumIO,
+		DiskType:              p.DiskType,
+		DiskSizeGB:            p.DiskSizeGB,
 		AcceleratedNetworking: size.AcceleratedNetworking,
 		Generation:            generation1,
 	}

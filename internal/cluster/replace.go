@@ -27,7 +27,7 @@ const (
 // whether it did: else the failure stays on record and is retried.
 func (s *step) replaceFailed(vm string, err error) (bool, error) {
 	m := s.Machines[strings.TrimPrefix(vm, prefixVM)]
-	if m == nil || !m.RetiredAt.IsZero() || m.Ready {
+	if m == nil || m.Going() || m.Ready {
 		return false, nil
 	}
 	noRoom := lazuli.CodeOf(err) == lazuli.CodeAzureCapacity
@@ -117,7 +117,7 @@ func (s *step) sweep() {
 		for _, n := range left {
 			s.removeResource(n, left)
 		}
-		if len(left) == 0 {
+		if len(left) == 0 && s.dropNode(m) {
 			m.State, m.StateSince = lazuli.MachineDeleted, s.now
 			s.dirtyMachines[name] = true
 		}
@@ -137,17 +137,16 @@ func (w *World) retired() []string {
 	return out
 }
 
-// ofRetired reports whether a node belongs to a machine that was replaced.
+// ofRetired reports whether a node belongs to a machine that shall be no more.
 func (w *World) ofRetired(node string) bool {
-	_, name, _ := strings.Cut(node, "/")
-	m := w.Machines[name]
-	return m != nil && !m.RetiredAt.IsZero()
+	m := w.Machines[machineOf(node)]
+	return m != nil && m.Going()
 }
 
 func (s *step) replacedLately(pool string) int {
 	n := 0
 	for _, m := range s.Machines {
-		if m.Pool == pool && !m.RetiredAt.IsZero() && s.now.Sub(m.RetiredAt) < replaceWindow {
+		if m.Pool == pool && m.LeavingAt.IsZero() && !m.RetiredAt.IsZero() && s.now.Sub(m.RetiredAt) < replaceWindow {
 			n++
 		}
 	}

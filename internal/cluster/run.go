@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -34,6 +33,7 @@ type Session struct {
 	lease store.Lease
 	world *World
 	log   *slog.Logger
+	begun bool // a step was made since the world was read
 }
 
 // Open reads the cluster of a lease. A cluster that is no more is an error of
@@ -55,6 +55,9 @@ func (r *Session) World() *World { return r.world }
 // Step takes answers in, decides and commits. The intents of the plan are on
 // record when it returns, and none of them was carried out.
 func (r *Session) Step(ctx context.Context, answers []Answer, inFlight map[string]bool) (Plan, error) {
+	if err := r.refresh(ctx); err != nil {
+		return Plan{}, err
+	}
 	plan, err := Step(r.world, answers, inFlight, time.Now(), r.cfg.Random)
 	if err != nil {
 		return Plan{}, err
@@ -64,6 +67,23 @@ func (r *Session) Step(ctx context.Context, answers []Answer, inFlight map[strin
 		plan.Intents[i].view = r.world.view()
 	}
 	return plan, r.commit(ctx)
+}
+
+// refresh takes over what the user wants by now: a run may be long, and what a
+// pool loses must be what it shall lose today. A cluster at rest is left alone:
+// whoever changes its wish makes another look due.
+func (r *Session) refresh(ctx context.Context) error {
+	w := r.world
+	begun := r.begun
+	r.begun = true
+	if !begun || w.Cluster.Status.State == lazuli.StateDeleted || w.resting() {
+		return nil
+	}
+	var fresh lazuli.Cluster
+	if err := r.cfg.Store.Get(ctx, w.Cluster.UID, &fresh); err != nil {
+		return &lazuli.Error{Code: lazuli.CodeUnavailable, Message: "read cluster " + w.Cluster.UID + " again", Err: err}
+	}
+	return w.adoptWish(&fresh)
 }
 
 // loop steps and carries out until there is nothing to do for now. It never
@@ -188,7 +208,7 @@ func (r *Session) effect(ctx context.Context, in Intent, v view, a *Answer) {
 		a.Secrets, a.Err = r.makeKubeconfig(ctx, in, v)
 	case ActPurge:
 		a.Err = r.purge(ctx)
-	case ActReady, ActNodes, ActMark, ActApply, ActStatus, ActDeleteToken, ActDeleteServices:
+	case ActReady, ActNodes, ActMark, ActDrain, ActUncordon, ActDropNode, ActApply, ActStatus, ActDeleteToken, ActDeleteServices:
 		r.effectInCluster(ctx, in, v, a)
 	}
 }
@@ -202,7 +222,13 @@ func (r *Session) effectInCluster(ctx context.Context, in Intent, v view, a *Ans
 	case ActNodes:
 		a.Nodes, a.Err = wl.Nodes(ctx, access)
 	case ActMark:
-		a.Err = wl.LabelNode(ctx, access, strings.TrimPrefix(in.Node, prefixJoin), in.Labels, nil, in.Annotations)
+		a.Err = wl.MarkNode(ctx, access, machineOf(in.Node), in.Marks, in.Unmarks)
+	case ActDrain:
+		a.Drained, a.Err = wl.Drain(ctx, access, machineOf(in.Node))
+	case ActUncordon:
+		a.Err = wl.Uncordon(ctx, access, machineOf(in.Node))
+	case ActDropNode:
+		a.Err = wl.DeleteNode(ctx, access, machineOf(in.Node))
 	case ActApply:
 		set := in.Release.Set
 		if in.Release.NeedsCloud {

@@ -43,6 +43,9 @@ func aspects() []aspect {
 	}
 	joins := func(control bool) func(*step, *lazuli.Node) bool {
 		return func(s *step, n *lazuli.Node) bool {
+			if pool, ok := strings.CutPrefix(n.Name, prefixPlacement); ok {
+				return s.pool(pool).ControlPlane == control
+			}
 			name, ok := strings.CutPrefix(n.Name, prefixJoin)
 			m := s.Machines[name]
 			return ok && m != nil && m.ControlPlane == control
@@ -75,7 +78,9 @@ func (s *step) status(g *desired) {
 			return
 		}
 	}
-	s.settleDown()
+	if !s.busyInside(g) {
+		s.settleDown()
+	}
 	if st.State == lazuli.StateRunning || st.State == lazuli.StateDeleting {
 		return
 	}
@@ -86,12 +91,26 @@ func (s *step) status(g *desired) {
 		s.now.Sub(st.StartedAt).Round(1e9)) // whole seconds
 }
 
+// busyInside reports whether something is under way that the graph does not show:
+// machines and releases on their way out, marks, maintenance.
+func (s *step) busyInside(g *desired) bool {
+	if len(s.leaving()) > 0 || len(s.surplus(g)) > 0 {
+		return true
+	}
+	for name, n := range s.Nodes {
+		if strings.HasPrefix(name, prefixPlacement) && n.State != lazuli.NodeDone && n.State != lazuli.NodeGone {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.machines(), func(m *lazuli.Machine) bool { return s.unmarked(m) || s.maintaining(m) })
+}
+
 func (s *step) summarise(a aspect) lazuli.Condition {
 	c := lazuli.Condition{Type: a.kind, Status: statusTrue, Reason: a.reason}
 	total, done := 0, 0
 	for _, name := range s.nodeNames() {
 		n := s.Nodes[name]
-		if !a.covers(s, n) || s.ofRetired(name) {
+		if !a.covers(s, n) || s.ofRetired(name) || n.State == lazuli.NodeGone {
 			continue
 		}
 		total++

@@ -238,6 +238,12 @@ func (s *step) take(a Answer) {
 		s.takeApply(a)
 	case ActMark:
 		s.takeMark(a)
+	case ActDrain:
+		s.takeDrain(a)
+	case ActUncordon:
+		s.takeMaintenance(a)
+	case ActDropNode:
+		s.takeDropNode(a)
 	case ActStatus:
 		s.takeStatus(a)
 	case ActBootLog:

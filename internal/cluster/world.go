@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -50,11 +51,15 @@ type World struct {
 	found       map[string]resource.Found // by lower-case id, of the last list
 	absent      map[string]bool           // nodes that Azure said are not there
 	checked     map[string]time.Time      // last answer of ActStatus by release
+	dropped     map[string]bool           // machines whose Node is no more
+	dropping    map[string]time.Time      // machines without a VM, since when their Node is to be deleted
+	unmet       []lazuli.Notice           // of the profiles' settings
 	services    bool                      // the Services that hold load balancers are gone, or cannot be reached
 	target      resource.Target
 	rendered    []staged // releases, for the endpoint renderedFor
 	renderedFor string
 
+	picked        bool // machines to leave were picked in this step
 	dirtyCluster  bool
 	dirtyNodes    map[string]bool
 	dirtyMachines map[string]bool
@@ -71,6 +76,7 @@ func NewWorld(c *lazuli.Cluster, spec lazuli.ClusterSpec, settings pack.Settings
 		found:   map[string]resource.Found{},
 		absent:  map[string]bool{},
 		checked: map[string]time.Time{},
+		dropped: map[string]bool{}, dropping: map[string]time.Time{},
 	}
 	w.clean()
 	return w
@@ -95,7 +101,7 @@ func (w *World) Mermaid() (string, error) {
 func (w *World) machines() []*lazuli.Machine {
 	out := make([]*lazuli.Machine, 0, len(w.Machines))
 	for _, m := range w.Machines {
-		if m.RetiredAt.IsZero() {
+		if !m.Going() {
 			out = append(out, m)
 		}
 	}
@@ -145,7 +151,7 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 
 // clean marks all records as written.
 func (w *World) clean() {
-	w.dirtyCluster = false
+	w.dirtyCluster, w.picked = false, false
 	w.dirtyNodes = map[string]bool{}
 	w.dirtyMachines = map[string]bool{}
 	w.events = nil
@@ -255,6 +261,9 @@ func (r *Session) commit(ctx context.Context) error {
 		if err := tx.Get(ctx, w.Cluster.UID, &fresh); err != nil {
 			return fmt.Errorf("read cluster: %w", err)
 		}
+		if w.picked && wishOf(&fresh) != wishOf(w.Cluster) {
+			return lazuli.Errorf(lazuli.CodeConflict, "the wish changed while machines to leave were picked")
+		}
 		if mutated("loseDelete") {
 			fresh.Delete = w.Cluster.Delete
 		}
@@ -289,8 +298,33 @@ func (r *Session) commit(ctx context.Context) error {
 	if fresh.Status.State == lazuli.StateDeleted {
 		r.cfg.Workload.Forget(fresh.UID) // nobody will connect there again
 	}
-	w.Cluster = &fresh
+	if err := w.adoptWish(&fresh); err != nil {
+		return err
+	}
 	w.clean()
+	return nil
+}
+
+// adoptWish takes over the cluster as it is on record, and what follows from
+// another wish.
+func (w *World) adoptWish(fresh *lazuli.Cluster) error {
+	old := w.Cluster
+	w.Cluster = fresh
+	if old.Version == fresh.Version {
+		return nil
+	}
+	if bytes.Equal(old.Spec, fresh.Spec) && wishOf(old) == wishOf(fresh) {
+		return nil
+	}
+	w.Settings, w.rendered, w.sizes = pack.Settings{}, nil, nil
+	if fresh.Status.State == lazuli.StateDeleted {
+		return nil
+	}
+	spec, err := palette.ClusterSpec(fresh.Spec)
+	if err != nil {
+		return fmt.Errorf("read the spec of cluster %s: %w", fresh.UID, err)
+	}
+	w.Spec = spec
 	return nil
 }
 

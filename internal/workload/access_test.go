@@ -170,7 +170,7 @@ func TestBadKubeconfigs(t *testing.T) {
 			func() error { _, err := clusters.Nodes(t.Context(), access); return err },
 			func() error { _, err := clusters.Apply(t.Context(), access, workload.Set{Name: "x"}); return err },
 			func() error { return clusters.DeleteToken(t.Context(), access, "abcdef") },
-			func() error { return clusters.LabelNode(t.Context(), access, "x", nil, nil, nil) },
+			func() error { return clusters.MarkNode(t.Context(), access, "x", workload.Marks{}, workload.Marks{}) },
 		} {
 			err := call()
 			if err == nil {
@@ -280,7 +280,7 @@ func TestTokenAccess(t *testing.T) {
 		}
 		c.addNode(t, readyNode("n"))
 		// A bootstrap token may read one Node but not list them.
-		err = clusters.LabelNode(t.Context(), workload.Access{Kubeconfig: raw, UID: token}, "n", nil, nil, nil)
+		err = clusters.MarkNode(t.Context(), workload.Access{Kubeconfig: raw, UID: token}, "n", workload.Marks{}, workload.Marks{})
 		if workload.ProblemOf(err) != want || err != nil && strings.Contains(err.Error(), "0000000000") {
 			t.Errorf("with a token: %v, want %q", err, want)
 		}

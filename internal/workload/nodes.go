@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -146,31 +145,36 @@ func toNode(u *unstructured.Unstructured) (Node, error) {
 	return n, nil
 }
 
-// LabelNode gives a Node labels, taints and annotations that it lacks or that
-// have other values, and leaves all others alone. It writes nothing when there is
-// nothing to change. A Node that does not exist is an error of the API
-// (errors.IsNotFound of apimachinery).
-func (c *Clusters) LabelNode(
-	ctx context.Context, a Access, name string, labels map[string]string, taints []Taint, annotations map[string]string,
-) error {
+// Marks are what a pool puts on its Nodes.
+type Marks struct {
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Taints      []Taint           `json:"taints,omitempty"`
+}
+
+// MarkNode gives a Node the marks that it lacks or that have other values, takes
+// away those of old that now no longer has, and leaves all others alone. It
+// writes nothing when there is nothing to change. A Node that does not exist is
+// an error of the API (errors.IsNotFound of apimachinery).
+func (c *Clusters) MarkNode(ctx context.Context, a Access, name string, now, old Marks) error {
 	k, err := c.client(a)
 	if err != nil {
-		return fmt.Errorf("label node %s: %w", name, err)
+		return fmt.Errorf("mark node %s: %w", name, err)
 	}
 	ctx, cancel := c.call(ctx)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err := k.labelNode(ctx, name, labels, taints, annotations)
+		err := k.markNode(ctx, name, now, old)
 		if err == nil {
 			return nil
 		}
 		if !apierrors.IsConflict(err) || attempt == updateConflict {
-			return fmt.Errorf("label node %s: %w", name, classify(err))
+			return fmt.Errorf("mark node %s: %w", name, classify(err))
 		}
 	}
 }
 
-func (k *client) labelNode(ctx context.Context, name string, labels map[string]string, taints []Taint, annotations map[string]string) error {
+func (k *client) markNode(ctx context.Context, name string, want, old Marks) error {
 	nodes := k.dynamic.Resource(nodesResource())
 	u, err := nodes.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -181,15 +185,18 @@ func (k *client) labelNode(ctx context.Context, name string, labels map[string]s
 		return err
 	}
 	metadata, spec := map[string]any{}, map[string]any{}
-	if missing := lacking(now.Labels, labels); len(missing) > 0 {
-		metadata["labels"] = missing
+	if diff := difference(now.Labels, want.Labels, old.Labels); len(diff) > 0 {
+		metadata["labels"] = diff
 	}
-	if missing := lacking(now.Annotations, annotations); len(missing) > 0 {
-		metadata["annotations"] = missing
+	if diff := difference(now.Annotations, want.Annotations, old.Annotations); len(diff) > 0 {
+		metadata["annotations"] = diff
 	}
-	if merged := mergeTaints(now.Taints, taints); !slices.Equal(merged, now.Taints) {
+	if merged := mergeTaints(now.Taints, want.Taints, old.Taints); !slices.Equal(merged, now.Taints) {
 		// Taints are one atomic list, and others write it too: only over the Node that was read.
 		metadata["resourceVersion"] = u.GetResourceVersion()
+		if merged == nil {
+			merged = []Taint{}
+		}
 		spec["taints"] = merged
 	}
 	if len(metadata) == 0 {
@@ -203,23 +210,37 @@ func (k *client) labelNode(ctx context.Context, name string, labels map[string]s
 	return err
 }
 
-func lacking(have, want map[string]string) map[string]string {
-	missing := maps.Clone(want)
-	maps.DeleteFunc(missing, func(k, v string) bool {
-		old, ok := have[k]
-		return ok && old == v
-	})
-	return missing
+// difference is the merge patch from have to want, null for what only old has.
+func difference(have, want, old map[string]string) map[string]any {
+	diff := map[string]any{}
+	for k, v := range want {
+		if now, ok := have[k]; !ok || now != v {
+			diff[k] = v
+		}
+	}
+	for k := range old {
+		_, wanted := want[k]
+		if _, there := have[k]; there && !wanted {
+			diff[k] = nil
+		}
+	}
+	return diff
 }
 
-func mergeTaints(have, want []Taint) []Taint {
-	merged := slices.Clone(have)
+// mergeTaints lays want over have, without what only old has. Key and effect
+// identify a taint.
+func mergeTaints(have, want, old []Taint) []Taint {
+	same := func(t Taint) func(Taint) bool {
+		return func(o Taint) bool { return o.Key == t.Key && o.Effect == t.Effect }
+	}
+	merged := slices.DeleteFunc(slices.Clone(have), func(t Taint) bool {
+		return slices.ContainsFunc(old, same(t)) && !slices.ContainsFunc(want, same(t))
+	})
 	for _, t := range want {
-		i := slices.IndexFunc(merged, func(o Taint) bool { return o.Key == t.Key && o.Effect == t.Effect })
-		if i < 0 {
-			merged = append(merged, t)
-		} else {
+		if i := slices.IndexFunc(merged, same(t)); i >= 0 {
 			merged[i] = t
+		} else {
+			merged = append(merged, t)
 		}
 	}
 	return merged

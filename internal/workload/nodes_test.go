@@ -61,7 +61,7 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-func TestLabelNode(t *testing.T) {
+func TestMarkNode(t *testing.T) {
 	t.Parallel()
 	c, access, clusters := setup(t)
 	n := readyNode("n")
@@ -70,8 +70,11 @@ func TestLabelNode(t *testing.T) {
 	c.addNode(t, n)
 	label := func() {
 		t.Helper()
-		err := clusters.LabelNode(t.Context(), access, "n", map[string]string{"node-role.kubernetes.io/worker": ""},
-			[]workload.Taint{{Key: "gpu", Value: "new", Effect: "NoSchedule"}, {Key: "more", Effect: "NoSchedule"}}, map[string]string{"a": "b"})
+		err := clusters.MarkNode(t.Context(), access, "n", workload.Marks{
+			Labels:      map[string]string{"node-role.kubernetes.io/worker": ""},
+			Taints:      []workload.Taint{{Key: "gpu", Value: "new", Effect: "NoSchedule"}, {Key: "more", Effect: "NoSchedule"}},
+			Annotations: map[string]string{"a": "b"},
+		}, workload.Marks{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +107,26 @@ func TestLabelNode(t *testing.T) {
 	if n := c.counted("PATCH"); n != 0 {
 		t.Errorf("a repetition writes %d times", n)
 	}
-	err = clusters.LabelNode(t.Context(), access, "nobody", map[string]string{"a": "b"}, nil, nil)
+	// What the pool no longer has goes; what others put there stays.
+	old := workload.Marks{
+		Labels: map[string]string{"node-role.kubernetes.io/worker": "", "absent": "x"}, Annotations: map[string]string{"a": "b"},
+		Taints: []workload.Taint{{Key: "gpu", Value: "new", Effect: "NoSchedule"}, {Key: "more", Effect: "NoSchedule"}},
+	}
+	now := workload.Marks{Taints: []workload.Taint{{Key: "more", Effect: "NoSchedule"}}}
+	if err := clusters.MarkNode(t.Context(), access, "n", now, old); err != nil {
+		t.Fatal(err)
+	}
+	if nodes, err = clusters.Nodes(t.Context(), access); err != nil {
+		t.Fatal(err)
+	}
+	want = []workload.Taint{{Key: "theirs", Effect: "NoExecute"}, {Key: "late", Effect: "NoExecute"}, {Key: "more", Effect: "NoSchedule"}}
+	if diff := cmp.Diff(want, nodes[0].Taints); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := nodes[0].Labels["node-role.kubernetes.io/worker"]; ok || nodes[0].Labels["keep"] != "me" || nodes[0].Annotations["a"] != "" {
+		t.Errorf("node is %+v", nodes[0])
+	}
+	err = clusters.MarkNode(t.Context(), access, "nobody", workload.Marks{Labels: map[string]string{"a": "b"}}, workload.Marks{})
 	if !apierrors.IsNotFound(err) || workload.ProblemOf(err) != "" {
 		t.Errorf("a node that is not there: %v", err)
 	}

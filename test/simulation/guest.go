@@ -121,6 +121,10 @@ func (g *guests) Ready(ctx context.Context, a workload.Access) error {
 	return err
 }
 
+type kubeOwner struct {
+	Kind string `json:"kind"`
+}
+
 type kubeObject struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -130,6 +134,7 @@ type kubeObject struct {
 		Generation int64             `json:"generation"`
 		Labels     map[string]string `json:"labels"`
 		Deleted    string            `json:"deletionTimestamp"`
+		Owners     []kubeOwner       `json:"ownerReferences"`
 	} `json:"metadata"`
 	Spec struct {
 		Type     string `json:"type"`
@@ -189,15 +194,60 @@ func (g *guests) Nodes(ctx context.Context, a workload.Access) ([]workload.Node,
 	return out, nil
 }
 
-// LabelNode implements cluster.Workload.
-func (g *guests) LabelNode(
-	ctx context.Context, a workload.Access, name string, labels map[string]string, _ []workload.Taint, annotations map[string]string,
-) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels, "annotations": annotations}})
+// MarkNode implements cluster.Workload.
+func (g *guests) MarkNode(ctx context.Context, a workload.Access, name string, now, _ workload.Marks) error {
+	return g.patchNode(ctx, a, name, map[string]any{"metadata": map[string]any{"labels": now.Labels, "annotations": now.Annotations}})
+}
+
+func (g *guests) patchNode(ctx context.Context, a workload.Access, name string, change map[string]any) error {
+	patch, err := json.Marshal(change)
 	if err != nil {
-		return fmt.Errorf("label node: %w", err)
+		return fmt.Errorf("patch node: %w", err)
 	}
 	_, err = g.do(ctx, a, http.MethodPatch, "/api/v1/nodes/"+name, "application/merge-patch+json", patch)
+	return err
+}
+
+// Drain implements cluster.Workload. Its pods are those of the add-ons, without
+// budgets.
+func (g *guests) Drain(ctx context.Context, a workload.Access, name string) (workload.Drained, error) {
+	nodes, err := g.list(ctx, a, "/api/v1/nodes?fieldSelector=metadata.name="+name)
+	if err != nil || len(nodes) == 0 {
+		return workload.Drained{Gone: err == nil}, err
+	}
+	if err := g.patchNode(ctx, a, name, map[string]any{"spec": map[string]any{"unschedulable": true}}); err != nil {
+		return workload.Drained{}, err
+	}
+	pods, err := g.list(ctx, a, "/api/v1/pods?fieldSelector=spec.nodeName="+name)
+	if err != nil {
+		return workload.Drained{}, err
+	}
+	var d workload.Drained
+	for _, p := range pods {
+		if slices.ContainsFunc(p.Metadata.Owners, func(o kubeOwner) bool { return o.Kind == "DaemonSet" || o.Kind == "Node" }) {
+			continue
+		}
+		d.Remaining++
+		path := "/api/v1/namespaces/" + p.Metadata.Namespace + "/pods/" + p.Metadata.Name
+		if _, err := g.do(ctx, a, http.MethodDelete, path, "", nil); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// Uncordon implements cluster.Workload.
+func (g *guests) Uncordon(ctx context.Context, a workload.Access, name string) error {
+	return g.patchNode(ctx, a, name, map[string]any{"spec": map[string]any{"unschedulable": nil}})
+}
+
+// DeleteNode implements cluster.Workload.
+func (g *guests) DeleteNode(ctx context.Context, a workload.Access, name string) error {
+	nodes, err := g.list(ctx, a, "/api/v1/nodes?fieldSelector=metadata.name="+name)
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	_, err = g.do(ctx, a, http.MethodDelete, "/api/v1/nodes/"+name, "", nil)
 	return err
 }
 

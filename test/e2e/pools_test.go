@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/test/lab"
+)
+
+func controlPlane(size int) lab.PoolWish {
+	return lab.PoolWish{Name: "cp", Size: size, ControlPlane: true, InstanceType: "Standard_D2s_v3"}
+}
+
+// settled waits until the pools are as they shall be and nothing is on its way.
+func settled(t *testing.T, l *lab.Lab, uid string, want map[string]int) {
+	t.Helper()
+	l.When(uid, "the pools", time.Hour, func() bool { return cmp.Diff(want, l.Live(uid)) == "" && l.Quiet(uid) })
+	total := 0
+	for _, n := range want {
+		total += n
+	}
+	for kind, want := range map[string]int{"virtualMachines": total, "networkInterfaces": total} {
+		if have := l.OfType(kind); len(have) != want {
+			t.Errorf("%d %s in Azure, want %d: %v", len(have), kind, want, have)
+		}
+	}
+	disks := 0
+	for _, m := range l.Machines(uid) {
+		if m.Going() {
+			continue
+		}
+		disks++
+		if m.EtcdDisk {
+			disks++
+		}
+	}
+	if have := l.OfType("disks"); len(have) != disks {
+		t.Errorf("%d disks in Azure, want %d: %v", len(have), disks, have)
+	}
+	var nodes struct {
+		Items []struct {
+			Metadata struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	l.Kube(uid, http.MethodGet, "/api/v1/nodes", nil, &nodes)
+	if len(nodes.Items) != total {
+		t.Errorf("%d nodes in the cluster, want %d", len(nodes.Items), total)
+	}
+	time.Sleep(2 * time.Minute)
+	c := l.Cluster(uid)
+	if c.Status.State != lazuli.StateRunning || !c.Status.Healthy {
+		t.Errorf("the cluster is %s, healthy %t: %s", c.Status.State, c.Status.Healthy, c.Status.Message)
+	}
+	for _, cond := range c.Status.Conditions {
+		if cond.Status != "True" {
+			t.Errorf("condition %s is %s at rest: %s", cond.Type, cond.Status, cond.Message)
+		}
+	}
+	l.Sim.Reset()
+	time.Sleep(20 * time.Minute)
+	if all, _, _ := l.Calls(); all > 0 {
+		t.Errorf("%d calls to Azure for a cluster at rest", all)
+	}
+}
+
+// Pools come, grow, shrink and go in a cluster that runs, and nothing of what
+// went is left in Azure or in the cluster.
+func TestPools(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 21)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("pools", 1, 1)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		workers := lab.PoolWish{Name: "workers", Size: 3, Zones: []string{"1", "2", "3"}}
+
+		l.SetPools(uid, workers, controlPlane(1))
+		settled(t, l, uid, map[string]int{"cp": 1, "workers": 3})
+
+		extra := lab.PoolWish{Name: "extra", Size: 2, Labels: map[string]string{"role": "w"}, Taints: []lazuli.Taint{{Key: "a", Value: "b", Effect: "NoSchedule"}}}
+		l.SetPools(uid, workers, extra, controlPlane(1))
+		settled(t, l, uid, map[string]int{"cp": 1, "workers": 3, "extra": 2})
+
+		workers.Size = 1
+		l.SetPools(uid, workers, extra, controlPlane(1))
+		settled(t, l, uid, map[string]int{"cp": 1, "workers": 1, "extra": 2})
+
+		l.SetPools(uid, workers, controlPlane(1))
+		settled(t, l, uid, map[string]int{"cp": 1, "workers": 1})
+
+		l.SetPools(uid, workers, controlPlane(3))
+		settled(t, l, uid, map[string]int{"cp": 3, "workers": 1})
+
+		l.Delete(uid)
+		l.Until(uid, lazuli.StateDeleted, 30*time.Minute)
+		if left := l.Left(); len(left) > 0 {
+			t.Errorf("left in Azure: %v", left)
+		}
+	})
+}
+
+type node struct {
+	Metadata struct {
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec struct {
+		Unschedulable bool `json:"unschedulable"`
+		Taints        []struct {
+			Key, Value, Effect string
+		} `json:"taints"`
+	} `json:"spec"`
+}
+
+func (n node) taint(key string) string {
+	for _, t := range n.Spec.Taints {
+		if t.Key == key {
+			return t.Value + ":" + t.Effect
+		}
+	}
+	return ""
+}
+
+// What a pool's nodes shall carry changes on those that are there; a shape that
+// only new machines can have is told in a notice.
+func TestPoolChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 22)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("marks", 1, 1)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		var name string
+		for _, m := range l.Machines(uid) {
+			if !m.ControlPlane {
+				name = m.Name
+			}
+		}
+		look := func() (n node) {
+			l.Kube(uid, http.MethodGet, "/api/v1/nodes/"+name, nil, &n)
+			return n
+		}
+		workers := lab.PoolWish{Name: "workers", Size: 1, Labels: map[string]string{"role": "w"}, Taints: []lazuli.Taint{{Key: "a", Value: "b", Effect: "NoSchedule"}}}
+		l.SetPools(uid, workers, controlPlane(1))
+		l.When(uid, "the marks", 10*time.Minute, func() bool { return look().Metadata.Labels["role"] == "w" && look().taint("a") == "b:NoSchedule" })
+
+		workers.Labels, workers.Taints = map[string]string{"other": "x"}, nil
+		workers.InstanceType, workers.DiskGB = "Standard_D2s_v3", 80
+		l.SetPools(uid, workers, controlPlane(1))
+		l.When(uid, "other marks", 10*time.Minute, func() bool {
+			n := look()
+			_, still := n.Metadata.Labels["role"]
+			return n.Metadata.Labels["other"] == "x" && !still && n.taint("a") == ""
+		})
+		var fields []string
+		for _, n := range l.Cluster(uid).Status.Notices {
+			fields = append(fields, strings.TrimPrefix(n.Field, "spec.machinepoolconfig[0].cloudConfig."))
+		}
+		if want := []string{"instanceType", "osDisk.diskSizeGB", "osDisk.managedDisk.storageAccountType"}; !slices.Equal(fields, want) {
+			t.Errorf("notices about %v, want %v", fields, want)
+		}
+		workers.Size = 2
+		l.SetPools(uid, workers, controlPlane(1))
+		l.When(uid, "a machine of the new shape", 30*time.Minute, func() bool { return l.Live(uid)["workers"] == 2 })
+		sizes := map[string]int{}
+		for _, m := range l.Machines(uid) {
+			if !m.ControlPlane {
+				sizes[m.InstanceType]++
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"Standard_D4s_v3": 1, "Standard_D2s_v3": 1}, sizes); diff != "" {
+			t.Errorf("sizes (-want +got):\n%s", diff)
+		}
+	})
+}
