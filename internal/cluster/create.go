@@ -151,6 +151,16 @@ func (s *step) ready(name string) bool {
 	return true
 }
 
+// asked reports whether an act is under way or about to be, whatever about.
+func (s *step) asked(act Act) bool {
+	for key := range s.inFlight {
+		if strings.HasPrefix(key, string(act)+" ") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.intents, func(in Intent) bool { return in.Act == act })
+}
+
 // satisfied reports whether those that wait for a node may go on.
 func (s *step) satisfied(name string) bool {
 	n := s.Nodes[name]
@@ -193,7 +203,8 @@ func (s *step) advance(n graph.Node[task]) error {
 			s.want(s.kubeconfig())
 		}
 	case strings.HasPrefix(n.Name, prefixToken):
-		if s.ready(n.Name) {
+		// One at a time: each adds to the same sealed record.
+		if s.ready(n.Name) && !s.asked(ActMakeToken) {
 			s.start(n.Name)
 			s.want(Intent{Act: ActMakeToken, Node: n.Name, Joiners: []string{strings.TrimPrefix(n.Name, prefixToken)}})
 		}
