@@ -29,14 +29,20 @@ type Azure interface {
 	BootLog(ctx context.Context, t resource.Target, vmID string, lines int) (string, error)
 }
 
-// Workload is the deployed cluster, seen through its API server.
-type Workload interface {
-	Ready(ctx context.Context, a workload.Access) error
+// Nodes is what is done with the Nodes of a deployed cluster.
+type Nodes interface {
 	Nodes(ctx context.Context, a workload.Access) ([]workload.Node, error)
 	MarkNode(ctx context.Context, a workload.Access, name string, now, old workload.Marks) error
 	Drain(ctx context.Context, a workload.Access, name string) (workload.Drained, error)
 	Uncordon(ctx context.Context, a workload.Access, name string) error
 	DeleteNode(ctx context.Context, a workload.Access, name string) error
+}
+
+// Workload is the deployed cluster, seen through its API server.
+type Workload interface {
+	Nodes
+
+	Ready(ctx context.Context, a workload.Access) error
 	Apply(ctx context.Context, a workload.Access, set workload.Set) (workload.Result, error)
 	Status(ctx context.Context, a workload.Access, set workload.Set) (ready bool, waiting []string, err error)
 	EnsureTokens(ctx context.Context, a workload.Access, tokens []workload.BootstrapToken) error

@@ -70,7 +70,7 @@ func (s *step) settings() error {
 		return nil
 	}
 	var was pack.Settings
-	if err := json.Unmarshal(made.Settings, &was); err != nil {
+	if err := json.Unmarshal(made.Settings, &was); err != nil { //nolint:musttag // written below, and read nowhere else
 		return lazuli.Errorf(lazuli.CodeInternal, "what the machines of cluster %s were made with cannot be read: %v", s.Cluster.UID, err)
 	}
 	s.Settings, s.unmet = was, unmet(was, wanted)
@@ -82,7 +82,7 @@ func (s *step) keepMade() error {
 	if s.Cluster.Status.Made != nil {
 		return nil
 	}
-	raw, err := json.Marshal(s.Settings)
+	raw, err := json.Marshal(s.Settings) //nolint:musttag // as above
 	if err != nil {
 		return fmt.Errorf("encode the settings of cluster %s: %w", s.Cluster.UID, err)
 	}

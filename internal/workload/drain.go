@@ -5,6 +5,7 @@ package workload
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -137,7 +138,7 @@ func (k *client) evict(ctx context.Context, p *corev1.Pod) (string, error) {
 
 // blockedBy names what refuses an eviction.
 func blockedBy(err error) string {
-	if status, ok := err.(apierrors.APIStatus); ok && status.Status().Details != nil { //nolint:errorlint // the API's own type
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && status.Status().Details != nil {
 		for _, cause := range status.Status().Details.Causes {
 			if cause.Message != "" {
 				return cause.Message
