@@ -192,8 +192,10 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 	}
 	f := &flight{inFlight: map[string]bool{}}
 	for {
-		if l, err = r.store.Renew(ctx, l, lease); err != nil {
-			return fmt.Errorf("renew: %w", err)
+		if time.Until(l.Until) < renewBelow {
+			if l, err = r.store.Renew(ctx, l, lease); err != nil {
+				return fmt.Errorf("renew: %w", err)
+			}
 		}
 		late := !r.learnt
 		plan, err := s.Step(ctx, f.news(r), f.inFlight)

@@ -40,7 +40,8 @@ const (
 	sizeFamily = "standardDSv3Family"
 
 	lease        = 10 * time.Minute
-	afterWeather = 3 * time.Hour // after it cleared, all must have come to an end
+	renewBelow   = 8 * time.Minute // of what is left of it: no act takes longer
+	afterWeather = 3 * time.Hour   // after it cleared, all must have come to an end
 	restTime     = 3 * time.Minute
 	mostSteps    = 3_000
 )

@@ -72,17 +72,27 @@ func (w *world) schedule() {
 				best = n
 			}
 		}
+		why := fmt.Sprintf("0/%d nodes are available: none admits the pod (taints, node selector, node affinity).", len(w.nodes))
+		if best == nil && unscheduled(shared, why) {
+			continue
+		}
 		p := shared.DeepCopy()
 		if best == nil {
-			w.podCondition(p, corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable",
-				fmt.Sprintf("0/%d nodes are available: none admits the pod (taints, node selector, node affinity).", len(w.nodes)))
+			w.podCondition(p, corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonUnschedulable, why)
 		} else {
 			p.Spec.NodeName = best.Name
 			load[best.Name]++
 			w.podCondition(p, corev1.PodScheduled, corev1.ConditionTrue, "", "")
 		}
-		w.write(kubeapi.Pods, p)
+		w.replace(kubeapi.Pods, p)
 	}
+}
+
+// unscheduled says whether a pod says already why it has no node.
+func unscheduled(p *corev1.Pod, why string) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable && c.Message == why
+	})
 }
 
 func (w *world) podCondition(p *corev1.Pod, kind corev1.PodConditionType, status corev1.ConditionStatus, reason, message string) {
