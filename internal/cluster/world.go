@@ -166,6 +166,7 @@ func loadOwned[T lazuli.Object](ctx context.Context, rd store.Reader, owner stri
 	page, err := rd.Query(ctx, store.Query{
 		Kind:  kind,
 		Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: owner}},
+		Bare:  true,
 	})
 	if err != nil {
 		return fmt.Errorf("list the %ss of cluster %s: %w", kind, owner, err)
@@ -175,8 +176,9 @@ func loadOwned[T lazuli.Object](ctx context.Context, rd store.Reader, owner stri
 		if err := json.Unmarshal(row.Data, o); err != nil {
 			return lazuli.Errorf(lazuli.CodeInternal, "%s %s of cluster %s cannot be read: %v", kind, row.Meta.UID, owner, err)
 		}
-		*o.Head() = row.Meta
-		into[row.Meta.Name] = o
+		h := o.Head()
+		h.UID, h.Version, h.CreatedAt, h.UpdatedAt = row.Meta.UID, row.Meta.Version, row.Meta.CreatedAt, row.Meta.UpdatedAt
+		into[h.Name] = o
 	}
 	return nil
 }

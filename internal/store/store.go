@@ -181,6 +181,9 @@ type Query struct {
 	// Heads asks a listed kind for Row.Head in place of Row.Data, which is then
 	// not read.
 	Heads bool
+	// Bare leaves out of Row.Meta all but the uid, the version and the times:
+	// for those who decode Row.Data anyway, and would decode it twice.
+	Bare bool
 }
 
 // Page is one page of results.

@@ -387,7 +387,7 @@ func (r *run) cluster() *lazuli.Cluster {
 
 func owned[T any](r *run, kind lazuli.Kind) []*T {
 	page, err := r.store.Query(context.Background(), store.Query{ //nolint:contextcheck // the oracle's own look
-		Kind: kind, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: r.uid}}, Sort: store.FieldName,
+		Kind: kind, Where: []store.Where{{Field: store.FieldOwner, Op: store.Eq, Value: r.uid}}, Sort: store.FieldName, Bare: true,
 	})
 	if err != nil {
 		r.oracle.blame("list %s: %v", kind, err)
@@ -401,9 +401,6 @@ func owned[T any](r *run, kind lazuli.Kind) []*T {
 			continue
 		}
 		out = append(out, o)
-		if h, ok := any(o).(lazuli.Object); ok {
-			*h.Head() = row.Meta
-		}
 	}
 	return out
 }

@@ -146,6 +146,19 @@ func (o order) direction() string {
 // Heads reports whether Rows selects heads.
 func (s Selection) Heads() bool { return s.query.Heads }
 
+// Bare reports whether the rows' Meta is not to be decoded.
+func (s Selection) Bare() bool { return s.query.Bare }
+
+// Fixed reports whether the text of Rows is one of a few, whatever users ask:
+// one condition at most, and that on a column.
+func (s Selection) Fixed() bool {
+	q := s.query
+	if q.Filter != nil || q.After != "" || q.Limit > 0 || q.Offset > 0 || len(q.Then) > 0 || len(q.Where) > 1 {
+		return false
+	}
+	return len(q.Where) == 0 || q.Where[0].Op == store.Eq && q.Where[0].Label == "" && q.Where[0].Facet == ""
+}
+
 // Orders is the number of columns that Rows selects to sort by.
 func (s Selection) Orders() int { return len(s.orders) }
 

@@ -118,7 +118,11 @@ func (r Reader) Query(ctx context.Context, q store.Query) (store.Page, error) {
 }
 
 func (r Reader) page(ctx context.Context, kind lazuli.Kind, sel sqltext.Selection) (store.Page, error) {
-	rows, err := r.On.QueryOnce(ctx, sel.Rows.Text, sel.Rows.Args...)
+	query := r.On.QueryOnce
+	if sel.Fixed() {
+		query = r.On.Query
+	}
+	rows, err := query(ctx, sel.Rows.Text, sel.Rows.Args...)
 	if err != nil {
 		return store.Page{}, err
 	}
@@ -141,7 +145,7 @@ func (r Reader) page(ctx context.Context, kind lazuli.Kind, sel sqltext.Selectio
 	}
 	page.Rows = make([]store.Row, len(all))
 	for i := range all {
-		if err := r.row(kind, sel.Heads(), &all[i], &page.Rows[i]); err != nil {
+		if err := r.row(kind, sel, &all[i], &page.Rows[i]); err != nil {
 			return store.Page{}, err
 		}
 	}
@@ -160,8 +164,8 @@ func scanRow(rows Rows, sel sqltext.Selection) (stored, error) {
 	return o, rows.Scan(dest...)
 }
 
-func (r Reader) row(kind lazuli.Kind, heads bool, o *stored, row *store.Row) (err error) {
-	if heads {
+func (r Reader) row(kind lazuli.Kind, sel sqltext.Selection, o *stored, row *store.Row) (err error) {
+	if sel.Heads() {
 		row.Meta.Name, row.Meta.Project = o.name, o.project
 		if l, ok := r.Listings[kind]; ok && l.Version == o.dataVersion {
 			row.Head = o.data
@@ -172,8 +176,10 @@ func (r Reader) row(kind lazuli.Kind, heads bool, o *stored, row *store.Row) (er
 	if row.Data, err = r.Schemas.Current(kind, o.uid, o.dataVersion, o.data); err != nil {
 		return err
 	}
-	if err := store.Decode(kind, o.uid, row.Data, &row.Meta); err != nil {
-		return err
+	if !sel.Bare() {
+		if err := store.Decode(kind, o.uid, row.Data, &row.Meta); err != nil {
+			return err
+		}
 	}
 	o.stamp(&row.Meta)
 	return nil

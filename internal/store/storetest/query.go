@@ -112,6 +112,12 @@ func queryRows(s *suite) {
 	}
 	row := page.Rows[0]
 	s.same(o.Meta, row.Meta, "all of Meta is told, version and times too")
+	bare, err := s.store.Query(s.ctx, store.Query{Kind: thingKind, Bare: true})
+	if err != nil || len(bare.Rows) != 1 {
+		s.Fatalf("query bare: %+v, %v", bare, err)
+	}
+	s.same(lazuli.Meta{UID: o.UID, Version: o.Version, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt}, bare.Rows[0].Meta, "what the columns know")
+	s.same(string(row.Data), string(bare.Rows[0].Data), "the same data")
 	got := Thing{}
 	if err := store.Decode(thingKind, o.UID, row.Data, &got); err != nil || got.Text != o.Text {
 		s.Errorf("decoded %+v, %v", got, err)
