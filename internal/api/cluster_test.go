@@ -264,7 +264,7 @@ func TestSearch(t *testing.T) {
 		{"by tag", one("tags", `{"keyValue":{"key":"env","match":{"values":["dev"]}}}`), []string{a, b}},
 		{"by a tag that is not there", one("tags", `{"keyValue":{"key":"none"}}`), nil},
 		{"sorted by name, last first", `{"sort":[{"field":"clusterName","order":"desc"}]}`, []string{b, a}},
-		{"sorted by health", `{"sort":[{"field":"healthState","order":"desc"}]}`, []string{a, b}},
+		{"sorted by health", `{"sort":[{"field":"healthState","order":"desc"}]}`, []string{b, a}},
 		{"either of two groups", `{"filter":{"conjunction":"or","filterGroups":[
 		  {"filters":[{"property":"clusterName","condition":{"string":{"match":{"values":["alpha"]}}}}]},
 		  {"filters":[{"property":"clusterName","condition":{"string":{"match":{"values":["beta"]}}}}]}]}}`, []string{a, b}},

@@ -163,7 +163,9 @@ func newHub(t testing.TB, opts ...option) *hub {
 			t.Fatal(err)
 		}
 	}
-	h.store, err = sqlite.Open(t.Context(), sqlite.Options{Path: h.dbPath, Now: cfg.Now, Random: rand.NewChaCha8([32]byte{2})})
+	h.store, err = sqlite.Open(t.Context(), sqlite.Options{
+		Path: h.dbPath, Now: cfg.Now, Random: rand.NewChaCha8([32]byte{2}), Listings: api.Listings(),
+	})
 	must(err)
 	t.Cleanup(func() { must(h.store.Close()) })
 	h.seal, err = seal.Open(filepath.Join(t.TempDir(), "seal.key"))

@@ -65,6 +65,7 @@ func paletteRoutes() []route {
 		{Method: del, Pattern: cluster, Operation: "v1SpectroClustersDelete", Permission: auth.ClusterDelete, Status: noContent, Mutates: true, Handle: deleteCluster},
 		{Method: get, Pattern: "/v1/dashboard/spectroclusters/{uid}/overview", Operation: "v1SpectroClustersSummaryUidOverview", Permission: auth.ClusterGet, Status: ok, Handle: getOverview},
 		{Method: post, Pattern: "/v1/dashboard/spectroclusters/search", Operation: "v1SpectroClustersSearchFilterSummary", Permission: auth.ClusterList, Status: ok, Body: maxBody, Handle: searchClusters},
+		{Method: get, Pattern: "/v1/dashboard/spectroclusters/search/schema", Operation: "v1SpectroClustersSearchSchema", Permission: auth.ClusterList, Status: ok, Handle: searchSchema},
 		{Method: get, Pattern: cluster + "/assets/kubeconfigclient", Operation: "v1SpectroClustersUidKubeConfigClientGet", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
 		{Method: get, Pattern: cluster + "/assets/kubeconfig", Operation: "v1SpectroClustersUidKubeConfig", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
 		{Method: get, Pattern: cluster + "/assets/adminKubeconfig", Operation: "v1SpectroClustersUidAdminKubeConfig", Permission: auth.ClusterDelete, Status: ok, Handle: getAdminKubeconfig},

@@ -177,21 +177,18 @@ func getToChange[T any, P object[T]](ctx context.Context, r store.Reader, c *cal
 	return o, c.mayChange(where)
 }
 
-// within narrows a query to the projects whose clusters the caller may list; all
-// is that it does so entirely, else the rows have to be looked at with sees.
-func (c *call) within(project string) (where []store.Where, all bool) {
+// within narrows a query to a project, or, when it is none, to those whose
+// objects the caller may list.
+func (c *call) within(project string) []store.Where {
 	everywhere, uids := c.actor.Projects(c.permission)
 	switch {
 	case project != "":
-		uids = []string{project}
+		return []store.Where{{Field: store.FieldProject, Op: store.Eq, Value: project}}
 	case everywhere:
-		return nil, true
-	case len(uids) > 1:
-		return nil, false
-	case len(uids) == 0:
-		uids = []string{"-"} // no project has this uid
+		return nil
+	default:
+		return []store.Where{{Field: store.FieldProject, Op: store.In, Values: uids}}
 	}
-	return []store.Where{{Field: store.FieldProject, Op: store.Eq, Value: uids[0]}}, true
 }
 
 func notFound(kind lazuli.Kind, uid string) error {
@@ -270,6 +267,20 @@ func (c *call) window() (window, error) {
 		w.limit = maxLimit
 	}
 	return w, f.Err()
+}
+
+// of has a query begin and end with the page. A token tells where to begin by
+// itself: clients send the offset of the page before along with it.
+func (w window) of(q *store.Query) {
+	q.Limit, q.After = w.limit, w.after
+	if w.after == "" {
+		q.Offset = w.offset
+	}
+}
+
+// meta tells of a page that the store cut.
+func (w window) meta(page store.Page) *palette.ListMeta {
+	return &palette.ListMeta{Continue: page.Next, Count: page.Total, Limit: w.limit, Offset: page.Offset}
 }
 
 // cut pages a list that is in memory; the token is the offset.

@@ -67,6 +67,9 @@ type plain string
 // document is an answer of YAML.
 type document []byte
 
+// rendition is an answer of JSON that is rendered already.
+type rendition []byte
+
 const requestIDBytes = 8
 
 // pathForLog is the path of a request as far as it may be logged.
@@ -213,6 +216,9 @@ func (a *API) write(rt route, c *call, out any) error {
 		body = []byte(out)
 	case document:
 		h.Set("Content-Type", "application/yaml")
+		body = out
+	case rendition:
+		h.Set("Content-Type", "application/json")
 		body = out
 	default:
 		var err error

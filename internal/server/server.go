@@ -105,14 +105,16 @@ func (s *Server) openStore(ctx context.Context) (fresh bool, err error) {
 	if s.cfg.Database.URL == "" {
 		path := filepath.Join(s.cfg.DataDir, databaseName)
 		_, statErr := os.Stat(path)
-		db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Logger: s.log})
+		db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Logger: s.log, Listings: api.Listings()})
 		if err != nil {
 			return false, err
 		}
 		s.store = db
 		return errors.Is(statErr, fs.ErrNotExist), nil
 	}
-	db, err := postgres.Open(ctx, postgres.Options{URL: s.cfg.Database.URL, Logger: s.log.With("part", "store")})
+	db, err := postgres.Open(ctx, postgres.Options{
+		URL: s.cfg.Database.URL, Logger: s.log.With("part", "store"), Listings: api.Listings(),
+	})
 	if err != nil {
 		return false, err
 	}

@@ -72,12 +72,18 @@ func file(t *testing.T) string {
 
 func TestConformanceInMemory(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) store.Store { t.Helper(); return open(t, sqlite.Options{Path: sqlite.Memory, Listings: storetest.Listings()}) })
+	storetest.Run(t, func(t *testing.T) store.Store {
+		t.Helper()
+		return open(t, sqlite.Options{Path: sqlite.Memory, Listings: storetest.Listings()})
+	})
 }
 
 func TestConformanceOnFile(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) store.Store { t.Helper(); return open(t, sqlite.Options{Path: file(t), Listings: storetest.Listings()}) })
+	storetest.Run(t, func(t *testing.T) store.Store {
+		t.Helper()
+		return open(t, sqlite.Options{Path: file(t), Listings: storetest.Listings()})
+	})
 }
 
 func user(uid string) *lazuli.User {
