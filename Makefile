@@ -65,6 +65,7 @@ golden: ## Write the golden files anew, to be reviewed as a diff
 
 docs: ## Write the generated pages of docs/
 	go test ./internal/api -run TestErrorsPage -update
+	go test ./internal/contract -run TestReferencePage -update
 
 tidy: ## Tidy the modules
 	go mod tidy
