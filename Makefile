@@ -5,6 +5,7 @@ SHELL       := /bin/bash
 BIN         := bin/lazuli
 LINT        := bin/golangci-lint
 OAPI        := bin/oapi-codegen
+DIGEST       = $$(sha256sum internal/contract/openapi.yaml | cut -d' ' -f1)
 ARGS        ?=
 SEED        ?= 1
 FIRST       ?= 1
@@ -49,7 +50,10 @@ $(OAPI): tools/openapi/go.mod tools/openapi/go.sum
 
 generate: $(OAPI) ## Write what is made from the contract document (internal/contract/openapi.yaml)
 	cd internal/wire && ../../$(OAPI) -config oapi-codegen.yaml ../contract/openapi.yaml
-	sed -i '1i // SPDX-License-Identifier: Apache-2.0\n' internal/wire/types.gen.go
+	sed -i "1i // SPDX-License-Identifier: Apache-2.0\n\n// Made from the document with SHA-256 $(DIGEST)\n" internal/wire/types.gen.go
+	cd web && npm ci --no-audit --no-fund && npm run generate
+	sed -i "1i // SPDX-License-Identifier: Apache-2.0\n// Made from the document with SHA-256 $(DIGEST)" web/src/api.d.ts
+	go test ./internal/contract -run TestReferencePage -update
 
 $(LINT): tools/go.mod tools/go.sum
 	cd tools && go build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
