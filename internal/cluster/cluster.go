@@ -57,7 +57,7 @@ type Sealer interface {
 	Unseal(sealed lazuli.Sealed, aad string) ([]byte, error)
 }
 
-// Config is what a Reconciler works with. All but the last three are required.
+// Config is what a Reconciler works with. All up to Random are required.
 type Config struct {
 	Store    store.Store
 	Azure    Azure
@@ -67,7 +67,8 @@ type Config struct {
 	// Cloud says where an Azure environment is reached.
 	Cloud  func(environment string) (resource.Cloud, error)
 	Logger *slog.Logger
-	Random io.Reader // cryptographic: names, tokens and keys come from it
+	Random io.Reader        // cryptographic: names, tokens and keys come from it
+	Now    func() time.Time // of the wall; default time.Now
 
 	// ProbeInterval is how often a cluster that is coming up or going away is
 	// looked at through its API server or in a list. Default 2 s.
@@ -93,6 +94,9 @@ func New(cfg Config) (*Reconciler, error) {
 		cfg.Cloud == nil || cfg.Logger == nil || cfg.Random == nil {
 		return nil, errors.New("cluster: the configuration is incomplete")
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.ProbeInterval <= 0 {
 		cfg.ProbeInterval = defaultProbeInterval
 	}
@@ -104,6 +108,10 @@ func New(cfg Config) (*Reconciler, error) {
 	}
 	return &Reconciler{cfg: cfg}, nil
 }
+
+// now is the time as records keep it: what was read again compares equal to
+// what was written, and a step writes nothing that it did not change.
+func (r *Reconciler) now() time.Time { return r.cfg.Now().UTC().Round(0) }
 
 // Reconcile implements reconcile.Handler for lazuli.KindCluster.
 func (r *Reconciler) Reconcile(ctx context.Context, lease store.Lease) reconcile.Outcome {

@@ -58,7 +58,7 @@ func (r *Session) Step(ctx context.Context, answers []Answer, inFlight map[strin
 	if err := r.refresh(ctx); err != nil {
 		return Plan{}, err
 	}
-	plan, err := Step(r.world, answers, inFlight, time.Now(), r.cfg.Random)
+	plan, err := Step(r.world, answers, inFlight, r.now(), r.cfg.Random)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -79,8 +79,18 @@ func (r *Session) refresh(ctx context.Context) error {
 	if !begun || w.Cluster.Status.State == lazuli.StateDeleted || w.resting() {
 		return nil
 	}
+	// The version tells whether there is anything to decode.
+	page, err := r.cfg.Store.Query(ctx, store.Query{
+		Kind: lazuli.KindCluster, Where: []store.Where{{Field: store.FieldUID, Op: store.Eq, Value: w.Cluster.UID}}, Bare: true,
+	})
+	if err == nil && len(page.Rows) == 1 && page.Rows[0].Meta.Version == w.Cluster.Version {
+		return nil
+	}
 	var fresh lazuli.Cluster
-	if err := r.cfg.Store.Get(ctx, w.Cluster.UID, &fresh); err != nil {
+	if err == nil {
+		err = r.cfg.Store.Get(ctx, w.Cluster.UID, &fresh)
+	}
+	if err != nil {
 		return &lazuli.Error{Code: lazuli.CodeUnavailable, Message: "read cluster " + w.Cluster.UID + " again", Err: err}
 	}
 	return w.adoptWish(&fresh)
@@ -255,7 +265,7 @@ func (r *Session) makeKeys(ctx context.Context, in Intent, v view) (*Secrets, er
 	if s, err := r.storedSecrets(ctx, v); s != nil || err != nil {
 		return s, err
 	}
-	pki, err := bootstrap.NewPKI(r.cfg.Random, time.Now(), v.name)
+	pki, err := bootstrap.NewPKI(r.cfg.Random, r.now(), v.name)
 	if err != nil {
 		return nil, fmt.Errorf("make the cluster's PKI: %w", err)
 	}
@@ -289,7 +299,7 @@ func (r *Session) makeToken(ctx context.Context, in Intent, v view) (*Secrets, e
 			}
 		}
 		t := s.Tokens[name]
-		tokens = append(tokens, workload.BootstrapToken{ID: t.ID(), Secret: t.Secret(), Expires: time.Now().Add(tokenLife), Machine: name})
+		tokens = append(tokens, workload.BootstrapToken{ID: t.ID(), Secret: t.Secret(), Expires: r.now().Add(tokenLife), Machine: name})
 	}
 	access := workload.Access{UID: v.uid, Kubeconfig: v.kubeconfig}
 	return s, r.cfg.Workload.EnsureTokens(ctx, access, tokens)
@@ -300,7 +310,7 @@ func (r *Session) makeKubeconfig(ctx context.Context, in Intent, v view) (*Secre
 	if err != nil || s == nil || len(s.AdminKubeconfig) > 0 {
 		return s, err
 	}
-	s.AdminKubeconfig, err = bootstrap.AdminKubeconfig(s.PKI, r.cfg.Random, time.Now(), in.Server, in.TLSName,
+	s.AdminKubeconfig, err = bootstrap.AdminKubeconfig(s.PKI, r.cfg.Random, r.now(), in.Server, in.TLSName,
 		v.name, adminKubeconfigLife)
 	if err != nil {
 		return nil, fmt.Errorf("make the administrator's kubeconfig: %w", err)

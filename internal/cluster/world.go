@@ -351,7 +351,7 @@ func writeAll[T lazuli.Object](ctx context.Context, tx store.Tx, all map[string]
 
 func (r *Session) appendEvents(ctx context.Context, tx store.Tx, w *World) error {
 	for _, e := range w.events {
-		uid, err := lazuli.NewUID(time.Now(), r.cfg.Random)
+		uid, err := lazuli.NewUID(r.now(), r.cfg.Random)
 		if err != nil {
 			return fmt.Errorf("name an event: %w", err)
 		}
