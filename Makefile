@@ -50,6 +50,7 @@ $(OAPI): tools/openapi/go.mod tools/openapi/go.sum
 
 generate: $(OAPI) ## Write what is made from the contract document (internal/contract/openapi.yaml)
 	cd internal/wire && ../../$(OAPI) -config oapi-codegen.yaml ../contract/openapi.yaml
+	sed -i -e "/^\/\/ Package wire/,+1d" -e "s/^package wire/\n&/" internal/wire/types.gen.go
 	sed -i "1i // SPDX-License-Identifier: Apache-2.0\n\n// Made from the document with SHA-256 $(DIGEST)\n" internal/wire/types.gen.go
 	cd web && npm ci --no-audit --no-fund && npm run generate
 	sed -i "1i // SPDX-License-Identifier: Apache-2.0\n// Made from the document with SHA-256 $(DIGEST)" web/src/api.d.ts

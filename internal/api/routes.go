@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -24,7 +25,7 @@ const (
 // under /v1 are Palette's: its clients take another code for a failure and send
 // the request again.
 func routes() []route {
-	return append(paletteRoutes(), ownRoutes()...)
+	return slices.Concat(paletteRoutes(), eventRoutes(), ownRoutes())
 }
 
 func paletteRoutes() []route {
@@ -77,7 +78,6 @@ func paletteRoutes() []route {
 		{Method: get, Pattern: config, Operation: "v1CloudConfigsAzureGet", Permission: auth.CloudConfigGet, Status: ok, Handle: getCloudConfig},
 		{Method: get, Pattern: config + "/machinePools/{name}/machines", Operation: "v1CloudConfigsAzurePoolMachinesList", Permission: auth.MachineList, Status: ok, Handle: listMachines},
 		{Method: get, Pattern: config + "/machinePools/{name}/machines/{machineUid}", Operation: "v1CloudConfigsAzurePoolMachinesUidGet", Permission: auth.MachineGet, Status: ok, Handle: getMachine},
-		{Method: get, Pattern: "/v1/events/components/{kind}/{uid}", Operation: "v1EventsComponentsObjTypeUidList", Permission: auth.ClusterGet, Status: ok, Handle: listComponentEvents},
 	}
 }
 

@@ -207,22 +207,6 @@ func listEvents(a *API, c *call) (any, error) {
 	return palette.NewList(items, meta), nil
 }
 
-// listComponentEvents is listEvents on Palette's wire.
-func listComponentEvents(a *API, c *call) (any, error) {
-	if kind := c.param("kind"); kind != palette.KindCluster {
-		return nil, lazuli.Errorf(lazuli.CodeNotFound, "there are no events of objects of kind %q", shorten(kind))
-	}
-	events, meta, err := a.events(c, c.param("uid"))
-	if err != nil {
-		return nil, err
-	}
-	items := make([]palette.Event, 0, len(events))
-	for i := range events {
-		items = append(items, palette.EventOf(&events[i]))
-	}
-	return palette.NewList(items, meta), nil
-}
-
 // events pages by the uid of the last event of the page before.
 func (a *API) events(c *call, uid string) ([]lazuli.Event, *palette.ListMeta, error) {
 	w, err := c.window()

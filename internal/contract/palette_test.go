@@ -134,7 +134,9 @@ type comparison struct {
 	differences map[string]bool
 }
 
-func (c *comparison) say(format string, args ...any) { c.differences[fmt.Sprintf(format, args...)] = true }
+func (c *comparison) say(format string, args ...any) {
+	c.differences[fmt.Sprintf(format, args...)] = true
+}
 
 func (c *comparison) compare(at string, ours, its schema, answer bool) {
 	pair := ours.Ref + " " + its.Ref + strconv.FormatBool(answer)

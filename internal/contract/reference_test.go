@@ -20,7 +20,7 @@ func TestReferencePage(t *testing.T) {
 	const page = "../../docs/api.md"
 	want := load(t).Markdown()
 	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil { //nolint:gosec // a page for everyone
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
