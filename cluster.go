@@ -141,6 +141,11 @@ type MaintenanceWish struct {
 	Actor  string            `json:"actor"`
 }
 
+// Is reports whether two wishes are the same one.
+func (w MaintenanceWish) Is(other MaintenanceWish) bool {
+	return w.Action == other.Action && w.At.Equal(other.At)
+}
+
 // Notice says that a part of what a user asked for has no effect, or not on
 // everything, and why.
 type Notice struct {

@@ -90,7 +90,7 @@ func badClusters(t *testing.T) []bad {
 		{"a pool's name that is a path", w1 + "poolConfig.name", "../w", ""},
 		{"a pool without a name", w1 + "poolConfig.name", "", ""},
 		{"two pools of one name", w1 + "poolConfig.name", "cp", ""},
-		{"an autoscaler", w1 + "poolConfig.maxSize", 9, ""},
+		{"an autoscaler the wrong way round", w1 + "poolConfig.minSize", 1001, ""},
 		{"a label that is none", w1 + "poolConfig.additionalLabels", object{"a b": "c"}, w1 + "poolConfig.additionalLabels.a b"},
 		{"a label's value that is none", w1 + "poolConfig.additionalLabels", object{"a": "-c"}, w1 + "poolConfig.additionalLabels.a"},
 		{"a label that no kubelet gives itself", w1 + "poolConfig.additionalLabels",
@@ -104,7 +104,8 @@ func badClusters(t *testing.T) []bad {
 			object{"key": "a", "effect": "NoSchedule"}}, w1 + "poolConfig.taints[1].key"},
 		{"a pool's tag that Azure keeps", w1 + "poolConfig.additionalTags", object{"Windows": "x"}, w1 + "poolConfig.additionalTags.Windows"},
 		{"an update strategy that is none", w1 + "poolConfig.updateStrategy", object{"type": "Fast"}, w1 + "poolConfig.updateStrategy.type"},
-		{"kubeadm overridden", w1 + "poolConfig.overrideKubeadmConfiguration", "a: b", ""},
+		{"a strategy without figures", w1 + "poolConfig.updateStrategy", object{"type": "OverrideScaling", "maxSurge": "0"}, w1 + "poolConfig.updateStrategy.maxSurge"},
+		{"a surge in words", w1 + "poolConfig.updateStrategy", object{"type": "OverrideScaling", "maxSurge": "some"}, w1 + "poolConfig.updateStrategy.maxSurge"},
 		{"another architecture", w1 + "poolConfig.machinePoolProperties", object{"archType": "arm64"},
 			w1 + "poolConfig.machinePoolProperties.archType"},
 		{"a group that cannot be", cc + "resourceGroup", "a/b", ""},
@@ -125,7 +126,6 @@ func badClusters(t *testing.T) []bad {
 		{"a private API server", cc + "infraLBConfig", object{"apiServerLB": object{"type": "Internal"}}, cc + "infraLBConfig.apiServerLB.type"},
 		{"a private cluster", cc + "enablePrivateCluster", true, ""},
 		{"a load balancer of no type", cc + "infraLBConfig", object{"apiServerLB": object{"type": "Both"}}, cc + "infraLBConfig.apiServerLB.type"},
-		{"Cluster API overridden", cc + "overrideClusterAPIConfig", "a: b", ""},
 		{"a network's range that is none", cc + "vnetCidrBlock", "10.0.0.0/33", ""},
 		{"a network's range with host bits", cc + "vnetCidrBlock", "10.0.0.1/16", ""},
 		{"a network's range of IPv6", cc + "vnetCidrBlock", "fd00::/48", ""},
@@ -173,14 +173,14 @@ func badClusters(t *testing.T) []bad {
 			"spec.profiles[0].packValues[0].manifests[0].name"},
 		{"a variable that the profile lacks", "spec.profiles[0].variables",
 			[]any{object{"name": "x", "value": "y"}}, "spec.profiles[0].variables[0].name"},
-		{"a host for virtual clusters", "spec.clusterConfig.hostClusterConfig.isHostCluster", true, ""},
-		{"namespaces", "spec.clusterConfig.resources.namespaces", []any{object{}}, ""},
-		{"role bindings", "spec.clusterConfig.resources.rbacs", []any{object{}}, ""},
-		{"a pause", "spec.clusterConfig.lifecycleConfig", object{"pause": true}, "spec.clusterConfig.lifecycleConfig.pause"},
-		{"patching", "spec.clusterConfig.machineManagementConfig.osPatchConfig", object{"patchOnBoot": true}, ""},
+		{"a namespace without a name", "spec.clusterConfig.resources.namespaces", []any{object{}}, "spec.clusterConfig.resources.namespaces[0].metadata.name"},
+		{"a role binding without a role", "spec.clusterConfig.resources.rbacs", []any{object{"spec": object{"bindings": []any{
+			object{"type": "ClusterRoleBinding"},
+		}}}}, "spec.clusterConfig.resources.rbacs[0].spec.bindings[0].role.name"},
+		{"a schedule in words", "spec.clusterConfig.machineManagementConfig.osPatchConfig", object{"schedule": "on Sundays, please"},
+			"spec.clusterConfig.machineManagementConfig.osPatchConfig.schedule"},
+		{"a time zone with blanks", "spec.clusterConfig.timezone", "of my heart", ""},
 		{"a location that is a text", "spec.clusterConfig.location", "here", ""},
-		{"backups", "spec.policies.backupPolicy", object{"schedule": object{}}, ""},
-		{"a template", "spec.clusterTemplate", object{"uid": "x"}, "spec.clusterTemplate.uid"},
 		{"an annotation that is long", "metadata.annotations.description", strings.Repeat("x", 5000), ""},
 	}
 }
@@ -381,11 +381,13 @@ func TestDuplicateNames(t *testing.T) {
 	w := newWorld(t)
 	w.create("prod")
 	asked := len(w.prober.asked)
+	other := w.body()
+	set(t, other, "metadata.annotations.description", "another")
 	for _, r := range []struct {
 		path string
 		body object
 	}{
-		{"/v1/spectroclusters/azure", w.body()},
+		{"/v1/spectroclusters/azure", other},
 		{"/v1/cloudaccounts/azure", accountBody("AZ", "project")},
 		{"/v1/clusterprofiles", w.profileBody("Infra")},
 	} {

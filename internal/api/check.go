@@ -92,11 +92,7 @@ func checkCluster(f *findings, in *palette.AzureClusterEntity) {
 	}
 	checkPools(f, s)
 	checkClusterConfig(f, s.ClusterConfig)
-	f.notServed(s.ClusterTemplate != nil && s.ClusterTemplate.UID != "", "spec.clusterTemplate.uid", "cluster templates are")
-	if p := s.Policies; p != nil {
-		f.notServed(given(p.BackupPolicy), "spec.policies.backupPolicy", "backups are")
-		f.notServed(given(p.ScanPolicy), "spec.policies.scanPolicy", "compliance scans are")
-	}
+	checkEffects(f, s)
 	if len(s.Profiles) == 0 {
 		f.fault("spec.profiles", "needs a profile of type infra or cluster")
 	}
@@ -139,13 +135,6 @@ func checkCloudConfig(f *findings, c *palette.AzureClusterConfig) {
 	}
 	checkPrivate(f, c)
 	f.notServed(given(c.AADProfile), path+"aadProfile", "sign-in with Entra ID is")
-	f.notServed(c.OverrideClusterAPIConfig != "", path+"overrideClusterAPIConfig", "overriding of resources is")
-	if c.StorageAccountName != "" {
-		f.noEffect(path + "storageAccountName")
-	}
-	if c.ContainerName != "" {
-		f.noEffect(path + "containerName")
-	}
 	checkNetwork(f, c)
 }
 
@@ -165,16 +154,7 @@ func checkPrivate(f *findings, c *palette.AzureClusterConfig) {
 	if p := c.APIServerAccessProfile; p != nil {
 		f.notServed(p.EnablePrivateCluster, path+"apiServerAccessProfile.enablePrivateCluster", private)
 		f.notServed(p.PrivateDNSZone != "", path+"apiServerAccessProfile.privateDNSZone", private)
-		if len(p.AuthorizedIPRanges) > maxRanges {
-			f.fault(path+"apiServerAccessProfile.authorizedIPRanges", "has more than %d entries", maxRanges)
-			return
-		}
-		for i, cidr := range p.AuthorizedIPRanges {
-			if _, err := netip.ParsePrefix(cidr); err != nil {
-				f.fault(fmt.Sprintf("%sapiServerAccessProfile.authorizedIPRanges[%d]", path, i),
-					"%q is not a range such as 203.0.113.0/24", shorten(cidr))
-			}
-		}
+		checkRanges(f, path, p)
 	}
 	if c.InfraLBConfig == nil || c.InfraLBConfig.APIServerLB == nil {
 		return
@@ -190,6 +170,23 @@ func checkPrivate(f *findings, c *palette.AzureClusterConfig) {
 	f.notServed(lb.APIServerLBStaticIP != "", at+"apiServerLBStaticIP", "a fixed address of the API server is")
 	f.notServed(lb.PrivateDNSName != "", at+"privateDNSName", private)
 	f.notServed(lb.PrivateDNSZoneResourceGroup != "", at+"privateDNSZoneResourceGroup", private)
+}
+
+// checkRanges checks who may reach the API server.
+func checkRanges(f *findings, path string, p *palette.APIServerAccessProfile) {
+	if p == nil {
+		return
+	}
+	path += "apiServerAccessProfile.authorizedIPRanges"
+	if len(p.AuthorizedIPRanges) > maxRanges {
+		f.fault(path, "has more than %d entries", maxRanges)
+		return
+	}
+	for i, cidr := range p.AuthorizedIPRanges {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			f.fault(fmt.Sprintf("%s[%d]", path, i), "%q is not a range such as 203.0.113.0/24", shorten(cidr))
+		}
+	}
 }
 
 // azureRanges cannot be in a virtual network ("Azure Virtual Network frequently
@@ -292,27 +289,17 @@ func checkClusterConfig(f *findings, c *palette.ClusterConfigEntity) {
 		return
 	}
 	const path = "spec.clusterConfig."
-	f.notServed(c.HostClusterConfig != nil && c.HostClusterConfig.IsHostCluster,
-		path+"hostClusterConfig.isHostCluster", "hosting of virtual clusters is")
-	f.notServed(given(c.HyperShiftConfig), path+"hyperShiftConfig", "it is")
-	f.notServed(c.LifecycleConfig != nil && c.LifecycleConfig.Pause, path+"lifecycleConfig.pause", "pausing is")
-	if r := c.Resources; r != nil {
-		f.notServed(len(r.Namespaces) > 0, path+"resources.namespaces", "namespaces of the cluster's configuration are")
-		f.notServed(len(r.RBACs) > 0, path+"resources.rbacs", "role bindings of the cluster's configuration are")
-	}
-	if m := c.MachineManagementConfig; m != nil && m.OSPatchConfig != nil {
-		p := m.OSPatchConfig
-		f.notServed(p.PatchOnBoot || p.Schedule != "" || !p.OnDemandPatchAfter.IsZero(),
-			path+"machineManagementConfig.osPatchConfig", "patching of machines is")
-	}
+	checkLocation(f, path+"location", c.Location)
 	if c.ControlPlaneHealthCheckTimeout != "" {
-		f.noEffect(path + "controlPlaneHealthCheckTimeout")
+		checkDuration(f, path+"controlPlaneHealthCheckTimeout", c.ControlPlaneHealthCheckTimeout)
 	}
-	if c.Timezone != "" {
-		f.noEffect(path + "timezone")
+	checkTimezone(f, path+"timezone", c.Timezone)
+	if m := c.MachineManagementConfig; m != nil && m.OSPatchConfig != nil {
+		checkSchedule(f, path+"machineManagementConfig.osPatchConfig.schedule", m.OSPatchConfig.Schedule)
 	}
-	if given(c.Location) && strings.TrimSpace(string(c.Location))[0] != '{' {
-		f.fault(path+"location", "is not an object")
+	if r := c.Resources; r != nil {
+		checkNamespaces(f, path+"resources.namespaces", r.Namespaces)
+		checkRBACs(f, path+"resources.rbacs", r.RBACs)
 	}
 }
 

@@ -90,16 +90,38 @@ func checkPool(f *findings, at string, p *palette.AzureMachinePoolConfigEntity) 
 	checkQualifiedKeys(f, at+"additionalAnnotations", k.AdditionalAnnotations)
 	checkTags(f, at+"additionalTags", k.AdditionalTags)
 	checkTaints(f, at+"taints", k.Taints)
-	overrides := "overriding the machines' configuration is"
-	f.notServed(k.OverrideClusterAPIConfig != "", at+"overrideClusterAPIConfig", overrides)
-	f.notServed(k.OverrideKubeadmConfiguration != "", at+"overrideKubeadmConfiguration", overrides)
-	f.notServed(k.OverrideHealthCheckConfiguration != "", at+"overrideHealthCheckConfiguration", overrides)
-	if u := k.UpdateStrategy; u != nil && !slices.Contains(updateStrategies, u.Type) {
-		f.fault(at+"updateStrategy.type", "%q is none of %s", shorten(u.Type), strings.Join(updateStrategies[1:], ", "))
+	if k.NodeRepaveInterval < 0 {
+		f.fault(at+"nodeRepaveInterval", "is %d; it is a number of seconds from 0 on", k.NodeRepaveInterval)
 	}
+	checkUpdateStrategy(f, at+"updateStrategy.", k.UpdateStrategy)
 }
 
-var updateStrategies = []string{"", "RollingUpdateScaleOut", "RollingUpdateScaleIn", "OverrideScaling"}
+// overrideScaling is the strategy whose figures the user gives.
+const overrideScaling = "OverrideScaling"
+
+var (
+	updateStrategies = []string{"", "RollingUpdateScaleOut", "RollingUpdateScaleIn", overrideScaling}
+	surgePattern     = regexp.MustCompile(`^[0-9]{1,4}%?$`)
+)
+
+func checkUpdateStrategy(f *findings, at string, u *palette.UpdateStrategy) {
+	if u == nil {
+		return
+	}
+	if !slices.Contains(updateStrategies, u.Type) {
+		f.fault(at+"type", "%q is none of %s", shorten(u.Type), strings.Join(updateStrategies[1:], ", "))
+	}
+	idle := true
+	for _, x := range []struct{ name, v string }{{"maxSurge", u.MaxSurge}, {"maxUnavailable", u.MaxUnavailable}} {
+		if x.v != "" && !surgePattern.MatchString(x.v) {
+			f.fault(at+x.name, "%q is neither a number nor a percentage", shorten(x.v))
+		}
+		idle = idle && strings.Trim(x.v, "0%") == ""
+	}
+	if idle && u.Type == overrideScaling {
+		f.fault(at+"maxSurge", "and maxUnavailable are both nothing, and no machine could ever be replaced")
+	}
+}
 
 func checkPoolSize(f *findings, at string, k *palette.MachinePoolConfigEntity) {
 	switch {
@@ -110,9 +132,17 @@ func checkPoolSize(f *findings, at string, k *palette.MachinePoolConfigEntity) {
 	case *k.Size < 1 || *k.Size > maxPoolSize:
 		f.fault(at+"size", "is %d; a pool has 1 to %d machines", *k.Size, maxPoolSize)
 	}
-	scales := func(n *int32) bool { return n != nil && *n != 0 && (k.Size == nil || *n != *k.Size) }
-	f.notServed(scales(k.MinSize), at+"minSize", "autoscaling is")
-	f.notServed(scales(k.MaxSize), at+"maxSize", "autoscaling is")
+	for _, b := range []struct {
+		name  string
+		bound *int32
+	}{{"minSize", k.MinSize}, {"maxSize", k.MaxSize}} {
+		if b.bound != nil && (*b.bound < 0 || *b.bound > maxPoolSize) {
+			f.fault(at+b.name, "is %d; a pool has up to %d machines", *b.bound, maxPoolSize)
+		}
+	}
+	if k.MinSize != nil && k.MaxSize != nil && *k.MaxSize != 0 && *k.MinSize > *k.MaxSize {
+		f.fault(at+"minSize", "is %d, more than maxSize", *k.MinSize)
+	}
 }
 
 func checkPoolCloud(f *findings, at string, c *palette.AzureMachinePoolCloudConfig) {

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,11 @@ func (a *API) accountOf(c *call, cl *lazuli.Cluster) (*lazuli.Account, error) {
 
 // machines lists the machines of a cluster that are not gone, by name.
 func (a *API) machines(c *call, clusterUID string) ([]lazuli.Machine, error) {
-	out, _, err := query[lazuli.Machine](c.ctx(), a.Store, store.Query{Sort: store.FieldName, Where: []store.Where{
+	return machinesOf(c.ctx(), a.Store, clusterUID)
+}
+
+func machinesOf(ctx context.Context, r store.Reader, clusterUID string) ([]lazuli.Machine, error) {
+	out, _, err := query[lazuli.Machine](ctx, r, store.Query{Sort: store.FieldName, Where: []store.Where{
 		{Field: store.FieldOwner, Op: store.Eq, Value: clusterUID},
 		{Field: store.FieldState, Op: store.NotEq, Value: string(lazuli.MachineDeleted)},
 	}})
@@ -149,27 +154,27 @@ func getCloudConfig(a *API, c *call) (any, error) {
 	return rendered(palette.CloudConfigOf(cl, account.Name))
 }
 
-// pool finds the cluster and the pool of a path, and the pool's machines.
-func (a *API) pool(c *call) (lazuli.ClusterSpec, []lazuli.Machine, error) {
+// pool finds the cluster of a path, and the machines of the path's pool.
+func (a *API) pool(c *call) (*lazuli.Cluster, []lazuli.Machine, error) {
 	cl, err := a.configured(c)
 	if err != nil {
-		return lazuli.ClusterSpec{}, nil, err
+		return nil, nil, err
 	}
 	spec, err := palette.ClusterSpec(cl.Spec)
 	if err != nil {
-		return spec, nil, fmt.Errorf("view cluster %s: %w", cl.UID, err)
+		return cl, nil, fmt.Errorf("view cluster %s: %w", cl.UID, err)
 	}
 	name := c.param("name")
 	machines, err := a.machines(c, cl.UID)
 	if err != nil {
-		return spec, nil, err
+		return cl, nil, err
 	}
 	machines = slices.DeleteFunc(machines, func(m lazuli.Machine) bool { return m.Pool != name })
 	wanted := slices.ContainsFunc(spec.Pools, func(p lazuli.Pool) bool { return p.Name == name })
 	if !wanted && len(machines) == 0 {
-		return spec, nil, lazuli.Errorf(lazuli.CodeNotFound, "the cluster has no pool %q", shorten(name))
+		return cl, nil, lazuli.Errorf(lazuli.CodeNotFound, "the cluster has no pool %q", shorten(name))
 	}
-	return spec, machines, nil
+	return cl, machines, nil
 }
 
 func listMachines(a *API, c *call) (any, error) {
@@ -177,7 +182,7 @@ func listMachines(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, machines, err := a.pool(c)
+	cl, machines, err := a.pool(c)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +192,7 @@ func listMachines(a *API, c *call) (any, error) {
 	}
 	items := make([]palette.Machine, 0, len(page))
 	for i := range page {
-		m, err := palette.MachineOf(&page[i], &spec)
+		m, err := palette.MachineOf(&page[i], cl)
 		if err != nil {
 			return nil, fmt.Errorf("render the answer: %w", err)
 		}
@@ -197,14 +202,14 @@ func listMachines(a *API, c *call) (any, error) {
 }
 
 func getMachine(a *API, c *call) (any, error) {
-	spec, machines, err := a.pool(c)
+	cl, machines, err := a.pool(c)
 	if err != nil {
 		return nil, err
 	}
 	uid := c.param("machineUid")
 	for i := range machines {
 		if machines[i].UID == uid {
-			return rendered(palette.MachineOf(&machines[i], &spec))
+			return rendered(palette.MachineOf(&machines[i], cl))
 		}
 	}
 	return nil, notFound(lazuli.KindMachine, uid)

@@ -36,6 +36,7 @@ type draft struct {
 	notices  []string // of the packs
 	rejected error    // an answer of Azure about the account as a whole
 	taken    error    // the name is another cluster's
+	again    string   // uid of the cluster that this very request made a moment ago
 }
 
 // err is why the cluster cannot be, if so.
@@ -47,7 +48,8 @@ func (d *draft) err() error {
 }
 
 // createCluster checks a request to the last field and stores what is wanted.
-// Making it so is the engine's.
+// Making it so is the engine's. The same request again, by a client that did not
+// hear the first answer, makes no second cluster.
 func createCluster(a *API, c *call) (any, error) {
 	project, err := a.mayCreate(c)
 	if err != nil {
@@ -57,16 +59,20 @@ func createCluster(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.again != "" {
+		return palette.UID{UID: d.again}, nil
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
 	if err := a.name(c, d); err != nil {
 		return nil, err
 	}
-	if err := a.Store.Update(c.ctx(), func(tx store.Tx) error { return a.storeCluster(c, tx, d) }); err != nil {
-		return nil, nameTaken(err, d.cluster.Name)
+	if _, err := a.notice(d.cluster); err != nil {
+		return nil, err
 	}
-	return palette.UID{UID: d.cluster.UID}, nil
+	uid, err := createOnce(a, c, d.cluster, func(tx store.Tx) error { return a.storeCluster(c, tx, d) })
+	return palette.UID{UID: uid}, err
 }
 
 // name gives a draft its uids.
@@ -80,24 +86,21 @@ func (a *API) name(c *call, d *draft) error {
 	return nil
 }
 
-// storeCluster writes a draft, provided that what it refers to is what was
-// checked.
+// storeCluster writes what a new cluster has beside itself, provided that what
+// it refers to is what was checked.
 func (a *API) storeCluster(c *call, tx store.Tx, d *draft) error {
 	if err := d.unchanged(c, tx); err != nil {
 		return err
 	}
 	cl := d.cluster
-	if err := tx.Create(c.ctx(), cl); err != nil {
-		return fmt.Errorf("create cluster %q: %w", cl.Name, err)
-	}
 	if err := tx.Touch(c.ctx(), store.WorkKey{Kind: lazuli.KindCluster, ID: cl.UID}, time.Time{}); err != nil {
 		return fmt.Errorf("wake the engine for cluster %s: %w", cl.UID, err)
 	}
 	err := errors.Join(
 		a.event(c, tx, cl, lazuli.SeverityInfo, "ClusterCreated", "The cluster was requested by "+c.actor.Name+"."),
 		a.unprobed(c, tx, cl, d.unasked))
-	for _, w := range d.findings.warnings[:min(len(d.findings.warnings), maxNotices)] {
-		err = errors.Join(err, a.event(c, tx, cl, lazuli.SeverityWarning, "FieldWithoutEffect", w.Path+" "+w.Message+"."))
+	for _, n := range cl.Notices[:min(len(cl.Notices), maxNotices)] {
+		err = errors.Join(err, a.event(c, tx, cl, lazuli.SeverityWarning, "FieldWithoutEffect", n.Field+" "+n.Message+"."))
 	}
 	for _, n := range d.notices[:min(len(d.notices), maxNotices)] {
 		err = errors.Join(err, a.event(c, tx, cl, lazuli.SeverityWarning, "PackNotice", n))
@@ -153,14 +156,14 @@ func (a *API) draftCluster(c *call, project string) (*draft, error) {
 	if d.in.Spec == nil {
 		return d, nil
 	}
+	if lazuli.ValidName(d.cluster.Name) {
+		d.again, d.taken = repeated(a, c, d.cluster)
+		if d.again != "" || d.taken != nil && lazuli.CodeOf(d.taken) != lazuli.CodeDuplicateName {
+			return d, d.taken
+		}
+	}
 	if err := a.refer(c.ctx(), c, d); err != nil {
 		return nil, err
-	}
-	if lazuli.ValidName(d.cluster.Name) {
-		d.taken = nameIsFree(c.ctx(), a.Store, d.cluster)
-		if d.taken != nil && lazuli.CodeOf(d.taken) != lazuli.CodeDuplicateName {
-			return nil, d.taken
-		}
 	}
 	// Azure is asked only about a request that is right in itself: its answers
 	// would be about something else.
@@ -248,7 +251,6 @@ func (a *API) attach(ctx context.Context, c *call, d *draft, i int) (*lazuli.Pro
 		d.findings.fault(at+"uid", "profile %q is a draft; publish it first", p.Name)
 		return nil, nil //nolint:nilnil // as above
 	}
-	d.findings.notServed(in.ReplaceWithProfile != "", at+"replaceWithProfile", "replacing a profile at creation is")
 	checkClusterVariables(&d.findings, at, in.Variables, p)
 	return p, nil
 }

@@ -26,6 +26,13 @@ const (
 func (a *API) place(
 	ctx context.Context, f *findings, s *palette.AzureClusterSpec, acc *lazuli.Account,
 ) (unasked, err error) {
+	return a.placeWith(ctx, f, s, acc, clusterAddresses)
+}
+
+// placeWith is place for what gets so many public addresses.
+func (a *API) placeWith(
+	ctx context.Context, f *findings, s *palette.AzureClusterSpec, acc *lazuli.Account, addresses int,
+) (unasked, err error) {
 	secret, err := a.secretOf(acc)
 	if err != nil {
 		return nil, err
@@ -38,7 +45,7 @@ func (a *API) place(
 	}, s.CloudConfig.Location, s.CloudConfig.ResourceGroup)
 	switch {
 	case err == nil:
-		checkPlacement(f, s, &p)
+		checkPlacement(f, s, &p, addresses)
 		return nil, missing(f, &p)
 	case noAnswer(err):
 		return asProbeError(err), nil
@@ -71,7 +78,7 @@ func missing(f *findings, p *Placement) error {
 	}
 }
 
-func checkPlacement(f *findings, s *palette.AzureClusterSpec, p *Placement) {
+func checkPlacement(f *findings, s *palette.AzureClusterSpec, p *Placement, addresses int) {
 	const path = "spec.cloudConfig."
 	c := s.CloudConfig
 	if !p.SubscriptionFound {
@@ -90,7 +97,7 @@ func checkPlacement(f *findings, s *palette.AzureClusterSpec, p *Placement) {
 			checkPoolPlacement(f, fmt.Sprintf("spec.machinepoolconfig[%d].cloudConfig.", i), pool, p, c.Location)
 		}
 	}
-	checkQuotas(f, s, p)
+	checkQuotas(f, s, p, addresses)
 }
 
 // hint names a value that may have been meant.

@@ -21,8 +21,8 @@ const (
 // checkQuotas refuses a cluster that the subscription has no room for: Azure
 // would refuse its last machines, minutes after the first were made. A quota
 // that is not known refuses nothing.
-func checkQuotas(f *findings, s *palette.AzureClusterSpec, p *Placement) {
-	need := map[string]int{quotaAddresses: clusterAddresses}
+func checkQuotas(f *findings, s *palette.AzureClusterSpec, p *Placement, addresses int) {
+	need := map[string]int{quotaAddresses: addresses}
 	first := map[string]int{} // pool that first counts against a quota
 	for i := range s.MachinePoolConfig {
 		pool := &s.MachinePoolConfig[i]
@@ -43,7 +43,7 @@ func checkQuotas(f *findings, s *palette.AzureClusterSpec, p *Placement) {
 	}
 	for _, name := range sortedKeys(need) {
 		q, known := p.Quotas[name]
-		if !known || q.Used+need[name] <= q.Limit {
+		if !known || need[name] == 0 || q.Used+need[name] <= q.Limit {
 			continue
 		}
 		at := "spec.cloudConfig.subscriptionId"

@@ -382,7 +382,9 @@ func TestAudit(t *testing.T) {
 	}
 	w.api = a
 	uid := w.want(201, "POST", "/v1/spectroclusters/azure", w.body()).uid(t)
-	w.want(409, "POST", "/v1/spectroclusters/azure", w.body())
+	other := w.body()
+	set(t, other, "metadata.annotations.description", "another")
+	w.want(409, "POST", "/v1/spectroclusters/azure", other)
 	w.want(400, "POST", "/v1/spectroclusters/azure", "{")
 	w.want(204, "DELETE", "/v1/spectroclusters/"+uid, nil)
 	w.want(404, "DELETE", "/v1/spectroclusters/nothing", nil)

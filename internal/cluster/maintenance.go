@@ -20,7 +20,7 @@ func (s *step) maintain() error {
 			continue
 		}
 		have := m.Maintenance
-		if have == nil || !have.At.Equal(wish.At) || have.Action != wish.Action {
+		if have == nil || !have.Is(wish) {
 			m.Maintenance = &lazuli.Maintenance{MaintenanceWish: wish, State: lazuli.MaintenanceInitiated, Started: s.now}
 			s.dirtyMachines[m.Name] = true
 			have = m.Maintenance
@@ -60,8 +60,7 @@ func (s *step) maintain() error {
 func (s *step) maintaining(m *lazuli.Machine) bool {
 	wish, ok := s.Cluster.Maintenance[m.UID]
 	have := m.Maintenance
-	return ok && (have == nil || !have.At.Equal(wish.At) || have.Action != wish.Action ||
-		have.State == lazuli.MaintenanceInitiated || have.State == lazuli.MaintenanceInProgress)
+	return ok && (have == nil || !have.Is(wish) || have.State == lazuli.MaintenanceInitiated || have.State == lazuli.MaintenanceInProgress)
 }
 
 // takeMaintenance puts on record how far a cordon or uncordon is.

@@ -3,6 +3,7 @@
 package palette
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -196,13 +197,22 @@ type MachineMaintenanceStatus struct {
 	State   string `json:"state"`
 }
 
-// MachineOf renders a machine of a cluster, whose spec is view.
-func MachineOf(m *lazuli.Machine, view *lazuli.ClusterSpec) (Machine, error) {
+// CloudClusterConfigBody replaces the Azure side of a cluster.
+type CloudClusterConfigBody struct {
+	ClusterConfig *AzureClusterConfig `json:"clusterConfig"`
+}
+
+// MachineOf renders a machine of a cluster.
+func MachineOf(m *lazuli.Machine, cl *lazuli.Cluster) (Machine, error) {
+	view, err := ClusterSpec(cl.Spec)
+	if err != nil {
+		return Machine{}, fmt.Errorf("view cluster %s: %w", cl.UID, err)
+	}
 	disk := AzureOSDisk{OSType: "Linux"}
 	for _, p := range view.Pools {
 		if p.Name == m.Pool {
-			size := int32(p.DiskSizeGB) // came from an int32
-			disk.DiskSizeGB, disk.ManagedDisk = &size, &ManagedDisk{StorageAccountType: p.DiskType}
+			size := int32(cmp.Or(m.DiskSizeGB, p.DiskSizeGB)) // came from an int32
+			disk.DiskSizeGB, disk.ManagedDisk = &size, &ManagedDisk{StorageAccountType: cmp.Or(m.DiskType, p.DiskType)}
 		}
 	}
 	rawDisk, err := json.Marshal(disk)
@@ -224,6 +234,7 @@ func MachineOf(m *lazuli.Machine, view *lazuli.ClusterSpec) (Machine, error) {
 			Health:                  machineHealth(m),
 			InstanceState:           string(m.State),
 			InstanceStateLastUpdate: At(m.StateSince),
+			MaintenanceStatus:       maintenanceOf(m, cl),
 			Ready:                   m.Ready,
 		},
 	}
@@ -232,6 +243,19 @@ func MachineOf(m *lazuli.Machine, view *lazuli.ClusterSpec) (Machine, error) {
 		out.Status.Addresses = append(out.Status.Addresses, MachineAddress{Address: m.PrivateIP, Type: "InternalIP"})
 	}
 	return out, nil
+}
+
+// maintenanceOf is how far the last wish about a machine is: before the engine
+// saw it, it is Initiated.
+func maintenanceOf(m *lazuli.Machine, cl *lazuli.Cluster) MachineMaintenanceStatus {
+	out := MachineMaintenanceStatus{}
+	if have := m.Maintenance; have != nil {
+		out = MachineMaintenanceStatus{Action: string(have.Action), Message: have.Message, State: string(have.State)}
+	}
+	if wish, ok := cl.Maintenance[m.UID]; ok && (m.Maintenance == nil || !m.Maintenance.Is(wish)) {
+		out = MachineMaintenanceStatus{Action: string(wish.Action), State: string(lazuli.MaintenanceInitiated)}
+	}
+	return out
 }
 
 func machineHealth(m *lazuli.Machine) MachineHealth {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package palette
+
+// Types of a role binding.
+const (
+	BindingNamespaced = "RoleBinding"
+	BindingCluster    = "ClusterRoleBinding"
+)
+
+// NamespaceEntity is a namespace that a cluster shall have.
+type NamespaceEntity struct {
+	Metadata *ObjectMeta    `json:"metadata,omitempty"`
+	Spec     *NamespaceSpec `json:"spec,omitempty"`
+}
+
+// NamespaceSpec is what a namespace shall have. With IsRegex the name is a
+// pattern of namespaces that exist.
+type NamespaceSpec struct {
+	IsRegex            bool                 `json:"isRegex,omitempty"`
+	ResourceAllocation *NamespaceAllocation `json:"resourceAllocation,omitempty"`
+}
+
+// NamespaceAllocation bounds what the pods of a namespace may ask for; 0 is no
+// bound.
+type NamespaceAllocation struct {
+	CPUCores  float64 `json:"cpuCores,omitempty"`
+	MemoryMiB float64 `json:"memoryMiB,omitempty"`
+}
+
+// RBACEntity is a set of role bindings that a cluster shall have.
+type RBACEntity struct {
+	Metadata *ObjectMeta `json:"metadata,omitempty"`
+	Spec     *RBACSpec   `json:"spec,omitempty"`
+}
+
+// RBACSpec is the bindings.
+type RBACSpec struct {
+	Bindings []RBACBinding `json:"bindings,omitempty"`
+}
+
+// RBACBinding gives a role to subjects.
+type RBACBinding struct {
+	Namespace string        `json:"namespace,omitempty"`
+	Role      *RBACRole     `json:"role,omitempty"`
+	Subjects  []RBACSubject `json:"subjects,omitempty"`
+	Type      string        `json:"type,omitempty"`
+}
+
+// RBACRole names a role.
+type RBACRole struct {
+	Kind string `json:"kind,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// RBACSubject is who gets it.
+type RBACSubject struct {
+	Name      string `json:"name,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Type      string `json:"type,omitempty"`
+}
