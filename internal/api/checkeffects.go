@@ -199,7 +199,7 @@ func checkRBACs(f *findings, path string, raws []json.RawMessage) {
 }
 
 func checkBinding(f *findings, at string, b *palette.RBACBinding) {
-	oneOf(f, at+"type", b.Type, bindingTypes)
+	choice(f, at+"type", b.Type, bindingTypes)
 	if b.Type == palette.BindingNamespaced && !namespacePattern.MatchString(b.Namespace) {
 		f.fault(at+"namespace", "%q is not the name of a namespace", shorten(b.Namespace))
 	}
@@ -207,13 +207,13 @@ func checkBinding(f *findings, at string, b *palette.RBACBinding) {
 		f.fault(at+"role.name", "is required")
 		return
 	}
-	oneOf(f, at+"role.kind", b.Role.Kind, roleKinds)
+	choice(f, at+"role.kind", b.Role.Kind, roleKinds)
 	if b.Type == palette.BindingCluster && b.Role.Kind == "Role" {
 		f.fault(at+"role.kind", "is Role, and a ClusterRoleBinding binds a ClusterRole")
 	}
 	for k, s := range b.Subjects {
 		subject := fmt.Sprintf("%ssubjects[%d].", at, k)
-		oneOf(f, subject+"type", s.Type, subjectTypes)
+		choice(f, subject+"type", s.Type, subjectTypes)
 		checkText(&f.faults, subject+"name", s.Name, maxTextLength)
 		if s.Name == "" {
 			f.fault(subject+"name", "is required")
@@ -224,7 +224,7 @@ func checkBinding(f *findings, at string, b *palette.RBACBinding) {
 	}
 }
 
-func oneOf(f *findings, path, v string, known []string) {
+func choice(f *findings, path, v string, known []string) {
 	for _, k := range known {
 		if v == k {
 			return
