@@ -100,14 +100,19 @@ func (r *run) remove(ctx context.Context) error {
 
 // world lets happen what happens by the clock.
 func (r *run) world(ctx context.Context) error {
-	since := time.Since(r.weather.started)
-	if r.poor && since > r.weather.Clears {
+	if r.poor && time.Since(r.weather.started) > r.weather.Clears {
 		r.plenty()
 	}
-	if !r.deleted && r.plan.deleteAfter > 0 && since > r.plan.deleteAfter {
+	if r.fedUp() && !r.plan.inCommit {
 		return r.remove(ctx)
 	}
 	return nil
+}
+
+// fedUp reports whether it is time for the user to delete the cluster in the
+// middle of its create.
+func (r *run) fedUp() bool {
+	return !r.deleted && r.plan.deleteAfter > 0 && time.Since(r.weather.started) > r.plan.deleteAfter
 }
 
 // until works until done says so; coming to the deadline is a fault unless done
@@ -166,7 +171,7 @@ func (r *run) sleep(ctx context.Context, deadline time.Time) error {
 	if ok && due.Before(next) {
 		next = due
 	}
-	if at := r.weather.started.Add(r.plan.deleteAfter); !r.deleted && r.plan.deleteAfter > 0 && at.Before(next) {
+	if at := r.weather.started.Add(r.plan.deleteAfter); !r.deleted && r.plan.deleteAfter > 0 && !r.plan.inCommit && at.Before(next) {
 		next = at
 	}
 	time.Sleep(max(time.Until(next), time.Millisecond))

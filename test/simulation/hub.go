@@ -78,6 +78,11 @@ func (s *records) Update(ctx context.Context, fn func(store.Tx) error) error {
 // Fenced implements store.Store.
 func (s *records) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) error) error {
 	return s.commit("commit", func() error {
+		if r := s.p.run; r.fedUp() && r.plan.inCommit && !s.p.zombie {
+			if err := r.remove(ctx); err != nil {
+				return err
+			}
+		}
 		err := s.Store.Fenced(ctx, l, func(tx store.Tx) error { return fn(&noted{Tx: tx, run: s.p.run}) })
 		switch {
 		case err != nil:

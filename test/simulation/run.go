@@ -86,6 +86,7 @@ func (r *Report) Total() int {
 type plan struct {
 	controlPlanes, workers int
 	deleteAfter            time.Duration // since the start; 0 is once it runs
+	inCommit               bool          // the user deletes between what a step read and what it writes
 	zombie                 bool
 	probe                  time.Duration // how often the product looks at the deployed cluster
 	oneReplica             bool          // answers lists: they lag, and never go back in time
@@ -171,9 +172,10 @@ func (r *run) draw() {
 		if r.random.IntN(2) == 0 {
 			r.plan.deleteAfter /= 10 // while lists may still be of before the create
 		}
+		r.plan.inCommit = r.random.IntN(3) == 0
 	}
 	if r.opts.Calm {
-		r.plan.deleteAfter = r.opts.DeleteAfter
+		r.plan.deleteAfter, r.plan.inCommit = r.opts.DeleteAfter, false
 	}
 	if r.opts.ControlPlanes > 0 {
 		r.plan.controlPlanes, r.plan.workers = r.opts.ControlPlanes, r.opts.Workers

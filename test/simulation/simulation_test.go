@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -132,50 +133,114 @@ type scenario struct {
 func TestKillPoints(t *testing.T) {
 	t.Parallel()
 	packs := builtin(t)
+	k := &kills{}
 	for _, sc := range []scenario{
 		{name: "create 1+1", controlPlanes: 1, workers: 1, onlyCreate: true},
 		{name: "create 3+2", controlPlanes: 3, workers: 2, onlyCreate: true},
 		{name: "delete 1+1", controlPlanes: 1, workers: 1},
 		{name: "delete during create 1+1", controlPlanes: 1, workers: 1, deleteAfter: 40 * time.Second},
 	} {
-		t.Run(sc.name, func(t *testing.T) {
-			t.Parallel()
-			killAtEach(t, packs, sc)
-		})
+		k.find(t, packs, sc)
 	}
+	t.Run("kill", func(t *testing.T) {
+		t.Parallel()
+		for w := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprintf("worker %d", w), func(t *testing.T) {
+				t.Parallel()
+				for p, ok := k.take(); ok; p, ok = k.take() {
+					k.try(t, p)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { t.Log(k) })
 }
 
-func killAtEach(t *testing.T, packs *pack.Registry, sc scenario) {
+// point is where a scenario's process dies.
+type point struct {
+	scenario string
+	opts     simulation.Options
+}
+
+// kills are the points of all scenarios.
+type kills struct {
+	mu        sync.Mutex
+	todo      []point
+	names     []string
+	found     map[string]int
+	covered   map[string]int
+	converged map[string]int
+}
+
+// find plays a scenario without kills and notes its points.
+func (k *kills) find(t *testing.T, packs *pack.Registry, sc scenario) {
 	t.Helper()
 	opts := simulation.Options{
 		Seed: 1, Packs: packs, Calm: true, ControlPlanes: sc.controlPlanes, Workers: sc.workers, DeleteAfter: sc.deleteAfter, OnlyCreate: sc.onlyCreate,
 	}
 	rep, err := play(t, opts)
 	if err != nil || len(rep.Faults) > 0 {
-		t.Fatalf("without kills: %v %v", err, rep)
+		t.Fatalf("%s without kills: %v %v", sc.name, err, rep)
+	}
+	if k.found == nil {
+		k.found, k.covered, k.converged = map[string]int{}, map[string]int{}, map[string]int{}
 	}
 	from := 1
 	if !sc.onlyCreate {
 		from = rep.DeleteFrom + 1
 	}
-	found, covered, converged := rep.Points-from+1, 0, 0
+	k.names = append(k.names, sc.name)
+	k.found[sc.name] = rep.Points - from + 1
 	for at := from; at <= rep.Points; at += *everyNth {
 		opts.KillAt = at
-		got, err := play(t, opts)
-		switch {
-		case err != nil:
-			t.Errorf("killed at point %d: %v", at, err)
-		case got.Killed != 1:
-			t.Errorf("point %d was not reached", at)
-		case len(got.Faults) > 0:
-			covered++
-			t.Errorf("killed at point %d: %s", at, strings.Join(got.Faults, "\n"))
-		default:
-			covered++
-			converged++
-		}
+		k.todo = append(k.todo, point{sc.name, opts})
 	}
-	t.Logf("%s: kill points: %d found, %d covered, %d converged", sc.name, found, covered, converged)
+}
+
+func (k *kills) take() (p point, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.todo) == 0 {
+		return point{}, false
+	}
+	p, k.todo = k.todo[0], k.todo[1:]
+	return p, true
+}
+
+// try kills at one point. A point that is not reached is not covered.
+func (k *kills) try(t *testing.T, p point) {
+	t.Helper()
+	rep, err := play(t, p.opts)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case err != nil:
+		t.Errorf("%s, killed at point %d: %v", p.scenario, p.opts.KillAt, err)
+	case rep.Killed != 1:
+		t.Errorf("%s: point %d was not reached", p.scenario, p.opts.KillAt)
+	case len(rep.Faults) > 0:
+		k.covered[p.scenario]++
+		t.Errorf("%s, killed at point %d: %s", p.scenario, p.opts.KillAt, strings.Join(rep.Faults, "\n"))
+	default:
+		k.covered[p.scenario]++
+		k.converged[p.scenario]++
+	}
+}
+
+func (k *kills) String() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var b strings.Builder
+	found, covered := 0, 0
+	for _, name := range k.names {
+		fmt.Fprintf(&b, "\n  %-26s found %4d, covered %4d, converged %4d", name, k.found[name], k.covered[name], k.converged[name])
+		found, covered = found+k.found[name], covered+k.covered[name]
+	}
+	all := ""
+	if found == covered {
+		all = " (all)"
+	}
+	return fmt.Sprintf("kill points found %d, covered %d%s%s", found, covered, all, b.String())
 }
 
 // TestCampaign plays seeds for as long as it is told, on two processors.
