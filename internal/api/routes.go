@@ -25,7 +25,7 @@ const (
 // under /v1 are Palette's: its clients take another code for a failure and send
 // the request again.
 func routes() []route {
-	return slices.Concat(paletteRoutes(), clusterDay2Routes(), eventRoutes(), ownRoutes())
+	return slices.Concat(paletteRoutes(), clusterDay2Routes(), eventRoutes(), identityRoutes(), ownRoutes())
 }
 
 func paletteRoutes() []route {

@@ -29,6 +29,7 @@ type route struct {
 	Pattern    string
 	Operation  string // operation id of Palette's spec, or ours
 	Permission auth.Permission
+	Tenant     bool  // the permission has to hold in the tenant, in a project does not suffice
 	Status     int   // of success; 204 has no body
 	Body       int64 // largest body in bytes; 0 reads none
 	Mutates    bool  // leaves an audit record
@@ -170,7 +171,7 @@ func (a *API) admit(rt route, c *call) error {
 	}
 	// Whether it has the permission where the object is, the handler finds out:
 	// see scope.go.
-	if !actor.Anywhere(rt.Permission) {
+	if !actor.Anywhere(rt.Permission) || rt.Tenant && !actor.May(rt.Permission, "") {
 		return forbidden(rt.Operation, rt.Permission, "")
 	}
 	return nil
