@@ -3,7 +3,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -145,27 +144,14 @@ func added(before, after []string) []string {
 
 // patchTeam replaces the members or sources of a team.
 func patchTeam(a *API, c *call) (any, error) {
-	var in []struct {
-		Op    string          `json:"op"`
-		Path  string          `json:"path"`
-		Value json.RawMessage `json:"value"`
-	}
-	if err := decode(c.body, &in); err != nil {
-		return nil, err
-	}
-	var f lazuli.Fields
 	var p struct {
 		Users   *[]string `json:"users"`
 		Sources *[]string `json:"sources"`
 	}
-	for i, op := range in {
-		if op.Op != "replace" || op.Path != "/spec" || json.Unmarshal(orElseRaw(op.Value), &p) != nil {
-			f.Add(fmt.Sprintf("[%d]", i), "only /spec can be replaced, by an object with users and sources")
-		}
-	}
-	if err := f.Err(); err != nil {
+	if err := decodePatch(c.body, &p, "/spec"); err != nil {
 		return nil, err
 	}
+	var f lazuli.Fields
 	return nil, a.changeTeam(c, func(w *authority, t *lazuli.Team) error {
 		if p.Sources != nil {
 			t.Sources = *p.Sources

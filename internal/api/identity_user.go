@@ -296,8 +296,7 @@ func updateUser(a *API, c *call) (any, error) {
 	return nil, nameTaken(err, in.Spec.EmailID)
 }
 
-// userPatch is what PATCH /v1/users/{uid} can change, by the last part of its
-// path.
+// userPatch is what PATCH /v1/users/{uid} can change.
 type userPatch struct {
 	EmailID   *string `json:"emailId"`
 	FirstName *string `json:"firstName"`
@@ -305,51 +304,16 @@ type userPatch struct {
 	IsActive  *bool   `json:"isActive"`
 }
 
-// patchUser replaces single values: /spec and /status with an object, or one
-// member of these.
+// patchUser replaces members of /spec or /status.
 func patchUser(a *API, c *call) (any, error) {
-	var in []struct {
-		Op    string          `json:"op"`
-		Path  string          `json:"path"`
-		Value json.RawMessage `json:"value"`
-	}
-	if err := decode(c.body, &in); err != nil {
-		return nil, err
-	}
-	var f lazuli.Fields
 	var p userPatch
-	for i, op := range in {
-		at := fmt.Sprintf("[%d]", i)
-		member := strings.TrimPrefix(strings.TrimPrefix(op.Path, "/spec"), "/status")
-		value := op.Value
-		if member != "" {
-			wrapped, err := json.Marshal(map[string]json.RawMessage{strings.TrimPrefix(member, "/"): orElseRaw(value)})
-			if err != nil {
-				f.Add(at+".value", "cannot be read")
-				continue
-			}
-			value = wrapped
-		}
-		known := []string{"", "/emailId", "/firstName", "/lastName", "/isActive"}
-		switch {
-		case op.Op != "replace" && op.Op != "add":
-			f.Add(at+".op", "%q is not served; replace is", shorten(op.Op))
-		case !strings.HasPrefix(op.Path, "/spec") && !strings.HasPrefix(op.Path, "/status") || !slices.Contains(known, member):
-			f.Add(at+".path", "%q cannot be changed", shorten(op.Path))
-		case json.Unmarshal(orElseRaw(value), &p) != nil:
-			f.Add(at+".value", "is of a wrong type")
-		}
-	}
-	if err := f.Err(); err != nil {
+	if err := decodePatch(c.body, &p, "/spec", "/status"); err != nil {
 		return nil, err
 	}
 	var email string
 	err := a.changeUser(c, func(_ *authority, u *lazuli.User) error {
-		for from, to := range map[*string]*string{p.EmailID: &u.Email, p.FirstName: &u.FirstName, p.LastName: &u.LastName} {
-			if from != nil {
-				*to = *from
-			}
-		}
+		u.Email, u.FirstName, u.LastName = orKeep(p.EmailID, u.Email), orKeep(p.FirstName, u.FirstName), orKeep(p.LastName, u.LastName)
+		var f lazuli.Fields
 		u.Name = checkPerson(&f, u.Email, u.FirstName, u.LastName)
 		email = u.Email
 		if p.IsActive != nil && *p.IsActive == u.Disabled {
@@ -359,6 +323,40 @@ func patchUser(a *API, c *call) (any, error) {
 		return f.Err()
 	})
 	return nil, nameTaken(err, email)
+}
+
+// orKeep is what a pointer points at, or else otherwise.
+func orKeep[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// decodePatch reads a list of replacements at some paths into one value. The
+// values of Palette's patches are objects: what they name is replaced.
+func decodePatch(body []byte, dst any, paths ...string) error {
+	var in []struct {
+		Op    string          `json:"op"`
+		Path  string          `json:"path"`
+		Value json.RawMessage `json:"value"`
+	}
+	if err := decode(body, &in); err != nil {
+		return err
+	}
+	var f lazuli.Fields
+	for i, op := range in {
+		at := fmt.Sprintf("[%d]", i)
+		switch {
+		case op.Op != "replace" && op.Op != "add":
+			f.Add(at+".op", "%q is not served; replace is", shorten(op.Op))
+		case !slices.Contains(paths, op.Path):
+			f.Add(at+".path", "%q cannot be changed; %s can", shorten(op.Path), strings.Join(paths, " and "))
+		case json.Unmarshal(orElseRaw(op.Value), dst) != nil:
+			f.Add(at+".value", "is of a wrong type")
+		}
+	}
+	return f.Err()
 }
 
 func orElseRaw(raw json.RawMessage) json.RawMessage {
