@@ -6,25 +6,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
-	"github.com/lazuli-dev/lazuli/internal/server"
+	"github.com/lazuli-dev/lazuli/internal/api"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
 	"github.com/lazuli-dev/lazuli/test/bench"
@@ -34,59 +29,140 @@ import (
 // rate is how many requests a second the API gets.
 const rate = 200
 
-// benchScale stores clusters as the engine leaves them and asks the hub for
-// them, everything on one processor, the clients included.
+// benchScale stores clusters as the engine leaves them and asks a hub that has
+// one processor to itself for them.
 func benchScale(t *testing.T, table *bench.Table, n sizes) {
-	template := oneCluster(t)
-	cfg := server.DefaultConfig()
-	cfg.Listen, cfg.DataDir, cfg.Admin.APIKey = "127.0.0.1:0", filepath.Join(t.TempDir(), "data"), adminKey
-	serve(t, cfg)() // makes the database with what a hub needs
-	file := filepath.Join(cfg.DataDir, "lazuli.db")
-	uids := fill(t, file, template, n.clusters)
+	dir := filepath.Join(t.TempDir(), "data")
+	startOnce(t, dir) // makes the database with what a hub needs
+	file := filepath.Join(dir, "lazuli.db")
+	uids := fill(t, file, oneCluster(t), n.clusters)
 	info, err := os.Stat(file)
 	check(t, err)
 	table.Figure(fmt.Sprintf("database, %d clusters of 3+3 stored", n.clusters), float64(info.Size())/float64(n.clusters)/1024, "KiB/cluster", bench.None)
 
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	begin := time.Now()
-	stop, url := start(t, cfg)
-	c := newBrowser(t, cfg, url)
-	for c.get(0, "/readyz") != nil {
-		time.Sleep(time.Millisecond) // real time: the hub is a server here
-	}
+	hub := startHub(t, dir)
+	defer hub.end()
+	c := newBrowser(t, dir, hub.url)
+	c.ready()
 	table.Figure(fmt.Sprintf("hub start to serving, embedded store, %d clusters", n.clusters), time.Since(begin).Seconds(), "s", 1)
-	defer stop()
 	of := fmt.Sprintf(", %d clusters, one processor, %d/s", n.clusters, rate)
-	get := func(i int) error { return c.get(i, "/v1/spectroclusters/"+uids[i*7919%len(uids)]) }
-	page := func(i int) error {
-		return c.post(i, "/v1/dashboard/spectroclusters/search?limit=50", searches[i%len(searches)])
+	get := func(i int) error {
+		_, err := c.do(i, http.MethodGet, "/v1/spectroclusters/"+uids[i*7919%len(uids)], "")
+		return err
 	}
-	load(time.Second, get) // connections and caches
-	alone := load(n.load, get)
-	alone.print(t, table, "API get of a cluster"+of, 10)
-	table.Figure("    processor time of a get, client included", milliseconds(alone.cpu)/float64(len(alone.took)), "ms", bench.None)
-	mix := split(n.load, func(i int) (kind int, err error) {
-		if i%10 == 0 {
-			return 1, page(i / 10)
+	hub.load(time.Second, get) // connections and caches
+	hub.load(n.load, get).print(t, table, "API get of a cluster"+of, 10)
+	pages := searches(c, n.clusters)
+	all := func(i int) error { return pages[i%len(pages)].ask(i / len(pages)) }
+	hub.load(n.load, all).print(t, table, "API search page of 50, all sorts below in turn"+of, 50)
+	for _, p := range pages {
+		hub.load(n.load/3, p.ask).print(t, table, "  "+p.name, 50)
+	}
+	if mib, ok := hub.memory(); ok {
+		table.Figure("  memory of the hub then", mib, "MiB", bench.None)
+	}
+}
+
+// startOnce runs a hub until it serves.
+func startOnce(t *testing.T, dir string) {
+	t.Helper()
+	hub := startHub(t, dir)
+	newBrowser(t, dir, hub.url).ready()
+	hub.end()
+}
+
+// page is a sort of search.
+type page struct {
+	name string
+	ask  func(i int) error
+}
+
+// searches are what consoles and programs ask for. Where it can, each request
+// is one that was not asked before.
+func searches(c *browser, clusters int) []page {
+	search := func(i int, query, body string) ([]byte, error) {
+		return c.do(i, http.MethodPost, "/v1/dashboard/spectroclusters/search?limit=50"+query, body)
+	}
+	plain := func(query, body string) func(int) error {
+		return func(i int) error {
+			_, err := search(i, query, body)
+			return err
 		}
-		return 0, get(i)
-	})
-	mix[0].print(t, table, "  with one page in ten requests: API get of a cluster"+of, 10)
-	mix[1].print(t, table, "  with one page in ten requests: API search page of 50"+of, 50)
-	flood := load(n.load/3, page)
-	flood.printFlood(table, "  nothing but pages: API search page of 50"+of, 50)
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	table.Figure("  heap in use then, clients included", float64(m.HeapInuse)/(1<<20), "MiB", bench.None)
+	}
+	deep := func(i int) int { return i * 7919 % max(1, clusters-50) }
+	var place string // of the walk through all pages
+	var turn sync.Mutex
+	return []page{
+		{"newest first, first page", plain("", sorted("creationTimestamp", "desc"))},
+		{"oldest first, any page by its offset", func(i int) error {
+			_, err := search(i, fmt.Sprint("&offset=", deep(i)), sorted("creationTimestamp", "asc"))
+			return err
+		}},
+		{"by name backwards, any page by its offset", func(i int) error {
+			_, err := search(i, fmt.Sprint("&offset=", deep(i)), sorted("clusterName", "desc"))
+			return err
+		}},
+		{"by name, page after page", func(i int) error {
+			turn.Lock()
+			after := place
+			turn.Unlock()
+			text, err := search(i, "&continue="+after, sorted("clusterName", "asc"))
+			if err != nil {
+				return err
+			}
+			var answer struct {
+				ListMeta struct{ Continue string }
+			}
+			tail := append([]byte("{"), text[bytes.LastIndex(text, []byte(`"listmeta"`)):]...)
+			if err := json.Unmarshal(tail, &answer); err != nil {
+				return err
+			}
+			turn.Lock()
+			place = answer.ListMeta.Continue
+			turn.Unlock()
+			return nil
+		}},
+		{"last modified first", plain("", sorted("lastModifiedTimestamp", "desc"))},
+		{"by health", plain("", sorted("healthState", "asc"))},
+		{"by state, those that run", plain("", filtered("clusterState", "asc", text("clusterState", "eq", "Running")))},
+		{"any part of a name", func(i int) error {
+			_, err := search(i, "", filtered("creationTimestamp", "desc", text("clusterName", "contains", fmt.Sprintf("%d", i%997))))
+			return err
+		}},
+		{"a tag that a third have", func(i int) error {
+			_, err := search(i, "", filtered("creationTimestamp", "desc", tag("env", fmt.Sprint(i%3))))
+			return err
+		}},
+		{"a tag that one in 40 has, and not a name, healthy", func(i int) error {
+			_, err := search(i, "", filtered("clusterName", "asc", tag("team", fmt.Sprint("t", i%40)),
+				text("healthState", "eq", "Healthy"), strings.Replace(text("clusterName", "contains", fmt.Sprint(i%97)), `"match"`, `"negation":true,"match"`, 1)))
+			return err
+		}},
+	}
+}
+
+func sorted(field, order string) string { return filtered(field, order) }
+
+// filtered is the body of a search whose conditions must all hold.
+func filtered(field, order string, items ...string) string {
+	return `{"filter":{"conjunction":"and","filterGroups":[{"conjunction":"and","filters":[` + strings.Join(items, ",") +
+		`]}]},"sort":[{"field":"` + field + `","order":"` + order + `"}]}`
+}
+
+func text(property, operator, value string) string {
+	return `{"property":"` + property + `","type":"string","condition":{"string":{"operator":"` + operator +
+		`","match":{"conjunction":"or","values":["` + value + `"]},"ignoreCase":true}}}`
+}
+
+func tag(key, value string) string {
+	return `{"property":"tags","type":"keyValue","condition":{"keyValue":{"operator":"eq","key":"` + key +
+		`","match":{"conjunction":"or","values":["` + value + `"]},"ignoreCase":true}}}`
 }
 
 // The hub takes 100 requests a second of one key: the load comes from several
 // users' programs.
-const (
-	adminKey = "bench-bench-bench-bench-bench-bench-bench-00"
-	callers  = 8
-)
+const callers = 8
 
 func keyOf(i int) string { return fmt.Sprintf("%s%02d", adminKey[:len(adminKey)-2], i%callers) }
 
@@ -106,17 +182,6 @@ func moreKeys(ctx context.Context, tx store.Tx) error {
 		}
 	}
 	return nil
-}
-
-// searches are what consoles ask for: everything newest first, part of a name, a tag.
-var searches = []string{
-	`{"sort":[{"field":"creationTimestamp","order":"desc"}]}`,
-	`{"filter":{"conjunction":"and","filterGroups":[{"conjunction":"and","filters":[{"property":"clusterName","type":"string",` +
-		`"condition":{"string":{"operator":"contains","negation":false,"match":{"conjunction":"or","values":["9"]},"ignoreCase":true}}}]}]},` +
-		`"sort":[{"field":"creationTimestamp","order":"desc"}]}`,
-	`{"filter":{"conjunction":"and","filterGroups":[{"conjunction":"and","filters":[{"property":"clusterState","type":"string",` +
-		`"condition":{"string":{"operator":"eq","negation":false,"match":{"conjunction":"or","values":["Running"]},"ignoreCase":true}}}]}]},` +
-		`"sort":[{"field":"clusterName","order":"asc"}]}`,
 }
 
 // record is a stored object of the template.
@@ -177,7 +242,7 @@ func objectOf(kind lazuli.Kind) lazuli.Object {
 // fill stores n copies of a cluster, each with uids and a name of its own.
 func fill(t *testing.T, file string, p pattern, n int) []string {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: file})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: file, Listings: api.Listings()})
 	check(t, err)
 	page, err := s.Query(t.Context(), store.Query{Kind: lazuli.KindProject, Limit: 1})
 	check(t, err)
@@ -231,120 +296,40 @@ func (p pattern) copyTo(ctx context.Context, tx store.Tx, project string, i int)
 	return uid, tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindCluster, ID: uid}, time.Now().Add(24*time.Hour))
 }
 
-// start runs a hub.
-func start(t *testing.T, cfg server.Config) (stop func(), url string) {
-	t.Helper()
-	hub, err := server.New(t.Context(), cfg, "bench", io.Discard)
-	check(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- hub.Run(ctx) }()
-	return func() {
-		cancel()
-		check(t, <-done)
-	}, hub.URL()
-}
-
-func serve(t *testing.T, cfg server.Config) (stop func()) {
-	t.Helper()
-	stop, url := start(t, cfg)
-	c := newBrowser(t, cfg, url)
-	for c.get(0, "/readyz") != nil {
-		time.Sleep(time.Millisecond) // real time: the hub is a server here
-	}
-	return stop
-}
-
-// browser is a client that keeps its connections.
-type browser struct {
-	url  string
-	http *http.Client
-}
-
-func newBrowser(t *testing.T, cfg server.Config, url string) *browser {
-	t.Helper()
-	pem, err := os.ReadFile(cfg.CAFile())
-	check(t, err)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: rate}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &browser{url: url, http: &http.Client{Transport: transport, Timeout: time.Minute}}
-}
-
-func (b *browser) get(caller int, path string) error { return b.do(caller, http.MethodGet, path, "") }
-
-func (b *browser) post(caller int, path, body string) error {
-	return b.do(caller, http.MethodPost, path, body)
-}
-
-func (b *browser) do(caller int, method, path, body string) error {
-	r, err := http.NewRequest(method, b.url+path, bytes.NewReader([]byte(body))) // the client has a time-out
-	if err != nil {
-		return err
-	}
-	r.Header.Set("ApiKey", keyOf(caller))
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := b.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
-	}
-	return err
-}
-
-// latencies are what a load saw of one sort of request.
+// latencies are what a load saw.
 type latencies struct {
 	took []time.Duration
 	errs []error
-	over time.Duration
-	cpu  time.Duration // of the whole process, both sorts
+	cpu  time.Duration // of the hub
+	told bool          // cpu is known
 }
 
-// load sends one sort of request.
-func load(d time.Duration, do func(i int) error) latencies {
-	return split(d, func(i int) (int, error) { return 0, do(i) })[0]
-}
-
-// split sends two sorts of requests at the rate, whether the ones before were
-// answered or not; the time of a request begins when it was due.
-func split(d time.Duration, do func(i int) (kind int, err error)) (out [2]latencies) {
+// load sends requests at the rate, whether the ones before were answered or
+// not; the time of a request begins when it was due.
+func (p served) load(d time.Duration, do func(i int) error) (out latencies) {
 	n := int(d.Seconds() * rate)
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	begin, busy := time.Now(), processor()
+	busy, _ := p.cpu()
+	begin := time.Now()
 	for i := range n {
 		due := begin.Add(time.Duration(i) * time.Second / rate)
 		time.Sleep(time.Until(due)) // real time: this is the load
 		group.Go(func() {
-			kind, err := do(i)
+			err := do(i)
 			took := time.Since(due)
 			mu.Lock()
 			defer mu.Unlock()
-			out[kind].took = append(out[kind].took, took)
+			out.took = append(out.took, took)
 			if err != nil {
-				out[kind].errs = append(out[kind].errs, err)
+				out.errs = append(out.errs, err)
 			}
 		})
 	}
 	group.Wait()
-	for i := range out {
-		out[i].over, out[i].cpu = time.Since(begin), processor()-busy
-	}
+	out.cpu, out.told = p.cpu()
+	out.cpu -= busy
 	return out
-}
-
-// processor is the processor time of this process so far.
-func processor() time.Duration {
-	var use syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-		return 0
-	}
-	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 func (l latencies) print(t *testing.T, table *bench.Table, name string, target float64) {
@@ -353,11 +338,7 @@ func (l latencies) print(t *testing.T, table *bench.Table, name string, target f
 		t.Errorf("%s: %d of %d requests failed, first: %v", name, len(l.errs), len(l.took), l.errs[0])
 	}
 	table.Figure(name+", p99", milliseconds(percentile(l.took, 99)), "ms", target)
-}
-
-// printFlood prints a load that may be more than the hub takes.
-func (l latencies) printFlood(table *bench.Table, name string, target float64) {
-	table.Figure(name+", p99", milliseconds(percentile(l.took, 99)), "ms", target)
-	table.Figure("    processor time of a page, client included", milliseconds(l.cpu)/float64(max(1, len(l.took)-len(l.errs))), "ms", bench.None)
-	table.Figure("    answered, the others were sent away with 429", float64(len(l.took)-len(l.errs))/l.over.Seconds(), "1/s", bench.None)
+	if l.told {
+		table.Figure("    the hub's processor time of one", milliseconds(l.cpu)/float64(len(l.took)), "ms", bench.None)
+	}
 }

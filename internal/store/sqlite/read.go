@@ -4,8 +4,8 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
+	"fmt"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
@@ -13,7 +13,7 @@ import (
 )
 
 func (s *Store) reader(on sqltx.Session) sqltx.Reader {
-	return sqltx.Reader{On: on, Schemas: s.opts.Schemas, Listings: s.opts.Listings}
+	return sqltx.Reader{On: on, Schemas: s.opts.Schemas, Listings: s.opts.Listings, Planless: true}
 }
 
 // reading runs fn on a session that reads one consistent state. In memory that
@@ -29,24 +29,30 @@ func (s *Store) reading(ctx context.Context, several bool, fn func(sqltx.Reader)
 	if s.shut.Load() {
 		return errClosed()
 	}
+	var on *session
+	select {
+	case on = <-s.read:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the database: %w", ctx.Err())
+	}
+	if on == nil { // the channel is closed
+		return errClosed()
+	}
+	defer func() { s.read <- on }() // also when fn panics
 	if !several {
-		return fn(s.reader(s.read))
+		return fn(s.reader(on))
 	}
-	db, ok := s.read.on.(*sql.DB)
-	if !ok {
-		return errors.New("read from the database: not a pool")
-	}
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
+	lasting := context.WithoutCancel(ctx)
+	if _, err := on.Exec(lasting, "begin"); err != nil {
 		return unavailable("read from the database", err)
 	}
 	// A transaction that only reads has nothing to commit.
 	defer func() {
-		if rerr := tx.Rollback(); rerr != nil && !errors.Is(rerr, sql.ErrTxDone) && err == nil {
-			err = unavailable("read from the database", rerr)
+		if _, rerr := on.Exec(lasting, "rollback"); rerr != nil {
+			err = errors.Join(err, unavailable("end a transaction that reads", rerr))
 		}
 	}()
-	return fn(s.reader(newSession(tx)))
+	return fn(s.reader(on))
 }
 
 // Get implements store.Reader.
@@ -62,7 +68,12 @@ func (s *Store) ByUnique(ctx context.Context, unique string, dst lazuli.Object) 
 // Query implements store.Reader.
 func (s *Store) Query(ctx context.Context, q store.Query) (page store.Page, err error) {
 	several := q.Limit > 0 || q.After != ""
+	var counts sqltx.Counter
+	if q.Kind.Listed() {
+		counts = s.counts.reader(q.Kind) // before a snapshot begins
+	}
 	err = s.reading(ctx, several, func(r sqltx.Reader) error {
+		r.Counts = counts
 		page, err = r.Query(ctx, q)
 		return err
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/store/sqltx"
 )
 
-// handle is what *sql.DB, *sql.Conn and *sql.Tx have in common.
+// handle is what *sql.Conn has of a database.
 type handle interface {
 	PrepareContext(ctx context.Context, text string) (*sql.Stmt, error)
 	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
@@ -30,6 +30,13 @@ type session struct {
 	mu    sync.Mutex
 	stmts map[string]*sql.Stmt
 }
+
+// maxKept and maxKeptText bound what is kept of statements that may never come
+// again.
+const (
+	maxKept     = 500
+	maxKeptText = 4 << 10
+)
 
 func newSession(on handle) *session { return &session{on: on, stmts: map[string]*sql.Stmt{}} }
 
@@ -56,9 +63,21 @@ func (s *session) Query(ctx context.Context, text string, args ...any) (sqltx.Ro
 	return st.QueryContext(ctx, args...)
 }
 
-// QueryOnce implements sqltx.Session.
+// QueryOnce implements sqltx.Session. What users ask is mostly what they asked
+// before: to parse it takes as long as to find a page.
 func (s *session) QueryOnce(ctx context.Context, text string, args ...any) (sqltx.Rows, error) {
+	if s.keeps(text) {
+		return s.Query(ctx, text, args...)
+	}
 	return s.on.QueryContext(ctx, text, args...) // the caller closes them
+}
+
+// keeps reports whether a statement is kept or there is room for it.
+func (s *session) keeps(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.stmts[text]
+	return ok || len(s.stmts) < maxKept && len(text) <= maxKeptText
 }
 
 // Exec implements sqltx.Session.

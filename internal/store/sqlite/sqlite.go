@@ -71,9 +71,11 @@ type Store struct {
 	hub        store.Hub
 	lock       io.Closer // of the file; nil in memory
 	turn       chan struct{}
-	write      *session   // used by who holds turn
-	durability durability // of the next commit of write
-	read       *session   // nil in memory
+	write      *session      // used by who holds turn
+	durability durability    // of the next commit of write
+	read       chan *session // those that no one reads with; nil in memory
+	readers    int           // that were opened
+	counts     counts
 	dbs        []*sql.DB
 	shut       atomic.Bool
 }
@@ -109,7 +111,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if opts.Path != Memory {
-		if err := s.openReaders(dsn); err != nil {
+		if err := s.openReaders(ctx, dsn); err != nil {
 			return nil, err
 		}
 	}
@@ -167,7 +169,7 @@ func (s *Store) openWriter(ctx context.Context, dsn string) error {
 	return unavailable("open database "+s.opts.Path, err)
 }
 
-func (s *Store) openReaders(dsn string) error {
+func (s *Store) openReaders(ctx context.Context, dsn string) error {
 	db, err := sql.Open("sqlite", dsn+"&"+url.Values{"_pragma": {"query_only(1)"}}.Encode())
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", s.opts.Path, err)
@@ -175,7 +177,15 @@ func (s *Store) openReaders(dsn string) error {
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
 	s.dbs = append(s.dbs, db)
-	s.read = newSession(db)
+	s.read = make(chan *session, readers)
+	for range readers {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return unavailable("open database "+s.opts.Path, err)
+		}
+		s.read <- newSession(conn)
+		s.readers++
+	}
 	return nil
 }
 
@@ -225,8 +235,11 @@ func (s *Store) close() error {
 	s.shut.Store(true)
 	s.hub.Close()
 	var errs []error
-	if s.read != nil {
-		errs = append(errs, s.read.close())
+	for ; s.readers > 0; s.readers-- {
+		errs = append(errs, (<-s.read).close()) // waits for who reads
+		if s.readers == 1 {
+			close(s.read)
+		}
 	}
 	if s.write != nil {
 		errs = append(errs, s.write.close())

@@ -128,6 +128,9 @@ func (s *Store) transact(ctx context.Context, fn func(*sqltx.Tx) error) (_ []sto
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("commit a transaction: %w", err)
 	}
+	listed := t.Listed()
+	s.counts.change(listed, true)
+	defer s.counts.change(listed, false)
 	if _, err := s.write.Exec(lasting, "commit"); err != nil {
 		return nil, unavailable("commit a transaction", err)
 	}

@@ -29,6 +29,7 @@ type Selection struct {
 	query  store.Query
 	orders []store.Order
 	before int // rows before the page
+	steady bool
 }
 
 // order is a column that a query sorts by.
@@ -37,9 +38,17 @@ type order struct {
 	desc bool
 }
 
+// Common is how many objects a label or facet that many have is had by, at
+// least. Those of a rarer one are listed before rows are looked at; whether a
+// row has a common one is asked of each row, of which few are looked at then.
+const Common = 500
+
 // Select turns a query into SQL. What the query may not ask is
 // lazuli.CodeInvalidField with all findings.
-func Select(q store.Query) (Selection, error) {
+//
+// common, for a database that does not plan by statistics, reports whether a
+// statement selects Common rows; it may be nil.
+func Select(q store.Query, common func(Statement) bool) (Selection, error) {
 	var findings lazuli.Fields
 	listed := q.Kind.Listed()
 	orders, columns := ordersOf(q, listed, &findings)
@@ -61,8 +70,9 @@ func Select(q store.Query) (Selection, error) {
 	count := builder{listed: listed}
 	count.query(q, &findings)
 	sel.Count = Statement{Text: "select count(*)" + from + count.text(), Args: count.args}
+	sel.steady = listed && !count.volatile
 
-	b := builder{listed: listed, walks: true}
+	b := builder{listed: listed, walks: true, common: common}
 	if len(columns) > 0 {
 		b.along = columns[0].name
 	}
@@ -102,28 +112,40 @@ func ordersOf(q store.Query, listed bool, findings *lazuli.Fields) (orders []sto
 	return orders, columns
 }
 
-// rows renders the statement of a page. The objects of a listed kind are joined
-// to what was found; "cross join" is SQLite's way to say which comes first.
+// rows renders the statement of a page.
+//
+// Of a listed kind it is found first, in an index alone, and then joined to what
+// is shown: a row that is looked at and left takes half as long. "cross join" is
+// SQLite's way to say which comes first.
 func (b *builder) rows(q store.Query, columns []order, from string) Statement {
-	var what string
-	switch {
-	case q.Heads:
-		what = "o.uid, o.version, o.created, o.updated, o.head_version, o.head, o.name, o.project"
-	case b.listed:
-		what = "o.uid, d.version, d.created, d.updated, d.data_version, d.data"
-		from = " from listing o cross join object d where d.kind=o.kind and d.uid=o.uid and "
-	default:
-		what = "o.uid, o.version, o.created, o.updated, o.data_version, o.data"
+	if !b.listed {
+		what := "o.uid, o.version, o.created, o.updated, o.data_version, o.data"
+		return b.page(q, columns, what, from)
 	}
-	by := make([]string, 0, len(columns)+1)
-	desc := ""
+	found := b.page(q, columns, "o.uid", from)
+	what, shown := "h.version, h.created, h.updated, h.data_version, h.data", "object"
+	if q.Heads {
+		what, shown = "h.version, h.created, h.updated, h.head_version, h.head, h.name, h.project", "listing"
+	}
+	sorts := ""
 	for _, c := range columns {
-		what += ", o." + c.name
-		desc = c.direction()
-		by = append(by, "o."+c.name+desc)
+		sorts += ", p." + c.name
 	}
-	by = append(by, "o.uid"+desc)
-	text := "select " + what + from + b.text() + " order by " + strings.Join(by, ", ")
+	return Statement{
+		Text: "select p.uid, " + what + sorts + " from (" + found.Text + ") p cross join " + shown +
+			" h where h.kind=$1 and h.uid=p.uid order by " + by("p.", columns),
+		Args: found.Args,
+	}
+}
+
+// page renders the statement of a page of one table.
+func (b *builder) page(q store.Query, columns []order, what, from string) Statement {
+	for _, c := range columns {
+		if c.name != "uid" || !b.listed {
+			what += ", o." + c.name
+		}
+	}
+	text := "select " + what + from + b.text() + " order by " + by("o.", columns)
 	switch {
 	case q.Limit > 0:
 		text += " limit " + b.arg(q.Limit+1)
@@ -136,12 +158,27 @@ func (b *builder) rows(q store.Query, columns []order, from string) Statement {
 	return Statement{Text: text, Args: b.args}
 }
 
+// by lists what to order by; the uid, in the direction of the last, comes last.
+func by(table string, columns []order) string {
+	all := make([]string, 0, len(columns)+1)
+	desc := ""
+	for _, c := range columns {
+		desc = c.direction()
+		all = append(all, table+c.name+desc)
+	}
+	return strings.Join(append(all, table+"uid"+desc), ", ")
+}
+
 func (o order) direction() string {
 	if o.desc {
 		return " desc"
 	}
 	return ""
 }
+
+// Steady reports whether Count changes only with what objects are found by, of
+// which sqltx.Tx.Listed tells.
+func (s Selection) Steady() bool { return s.steady }
 
 // Heads reports whether Rows selects heads.
 func (s Selection) Heads() bool { return s.query.Heads }

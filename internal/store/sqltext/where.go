@@ -47,8 +47,11 @@ type builder struct {
 	// along: a condition on another column is a look at each row, so that
 	// SQLite, which takes any equality for a rare one, does not sort thousands
 	// of rows that have a state in common.
-	walks bool
-	along string
+	walks  bool
+	along  string
+	common func(Statement) bool
+	// volatile is that a condition is on what every update changes.
+	volatile bool
 }
 
 func (b *builder) add(cond string) { b.conds = append(b.conds, cond) }
@@ -163,6 +166,7 @@ func (b *builder) time(w store.Where, col column, path string, findings *lazuli.
 		findings.Add(path+".value", "%q is not a time in RFC 3339 form", w.Value)
 		return never
 	}
+	b.volatile = b.volatile || w.Field == store.FieldUpdated
 	op, ok := timeOps[w.Op]
 	if !ok {
 		findings.Add(path+".op", "%q does not compare times", w.Op)
@@ -171,8 +175,9 @@ func (b *builder) time(w store.Where, col column, path string, findings *lazuli.
 	return "o." + col.name + op + b.micros(Micros(at))
 }
 
-// keyed renders a condition on a label or a facet. The list of uids is made
-// once, not per row: its kind is $1 again, not o.kind.
+// keyed renders a condition on a label or a facet: either a list of uids, which
+// is made once, not per row, as its kind is $1 again and not o.kind; or, of what
+// is common, a look per row.
 func (b *builder) keyed(w store.Where, path string, findings *lazuli.Fields) string {
 	table, key := "label", w.Label
 	if w.Facet != "" {
@@ -186,28 +191,48 @@ func (b *builder) keyed(w store.Where, path string, findings *lazuli.Fields) str
 	if w.Op == store.NotEq {
 		not, w.Op = "not ", store.Eq
 	}
-	list := "select l.uid from " + table + " l where l.kind=$1 and l.key=" + b.arg(key)
-	if w.Op != store.Has {
-		text := "l.value"
-		switch {
-		case w.Case == store.CaseFolded:
-			fold(&w, lazuli.Fold)
-			text = "l.folded"
-		case w.Case == store.CaseUsual && (w.Op == store.Contains || w.Op == store.Prefix):
-			fold(&w, asciiLower)
-			text = "lower(l.value)"
-		}
-		cond, ok := b.compare(text, w)
-		if !ok {
-			findings.Add(path+".op", "%q is not a comparison of texts", w.Op)
-		}
-		list += " and " + cond
+	if b.isCommon(table, key, w) {
+		cond := b.ofKey(table, key, w, path, findings)
+		return not + "exists (select 1" + cond + " and l.uid=o.uid)"
 	}
 	uid := "o.uid"
 	if b.walks {
 		uid += " || ''"
 	}
-	return uid + " " + not + "in (" + list + ")"
+	return uid + " " + not + "in (select l.uid" + b.ofKey(table, key, w, path, findings) + ")"
+}
+
+// ofKey renders where the rows of a label or facet are that are as w says.
+func (b *builder) ofKey(table, key string, w store.Where, path string, findings *lazuli.Fields) string {
+	from := " from " + table + " l where l.kind=$1 and l.key=" + b.arg(key)
+	if w.Op == store.Has {
+		return from
+	}
+	text := "l.value"
+	switch {
+	case w.Case == store.CaseFolded:
+		fold(&w, lazuli.Fold)
+		text = "l.folded"
+	case w.Case == store.CaseUsual && (w.Op == store.Contains || w.Op == store.Prefix):
+		fold(&w, asciiLower)
+		text = "lower(l.value)"
+	}
+	cond, ok := b.compare(text, w)
+	if !ok {
+		findings.Add(path+".op", "%q is not a comparison of texts", w.Op)
+	}
+	return from + " and " + cond
+}
+
+func (b *builder) isCommon(table, key string, w store.Where) bool {
+	if b.common == nil {
+		return false
+	}
+	probe := builder{args: b.args[:1:1]}
+	var findings lazuli.Fields
+	text := "select 1" + probe.ofKey(table, key, w, "", &findings)
+	text += " limit " + probe.arg(Common)
+	return b.common(Statement{Text: text, Args: probe.args})
 }
 
 // compare renders a comparison of a text; ok is false for an Op that is none.

@@ -23,12 +23,15 @@ type Reader struct {
 	Listings store.Listings
 	// Counts, where there is one, remembers how many rows match.
 	Counts Counter
+	// Planless is that the database plans without statistics.
+	Planless bool
 }
 
-// Counter answers how many rows a statement counts, asking the database when it
-// must.
+// Counter answers how many rows of the listed kind of a query a statement
+// counts, asking the database when it must. What is counted changes only with
+// what Tx.Listed tells of.
 type Counter interface {
-	Count(kind lazuli.Kind, st sqltext.Statement, ask func() (int, error)) (int, error)
+	Count(st sqltext.Statement, ask func() (int, error)) (int, error)
 }
 
 // stored is one row of the table object, or of listing.
@@ -106,7 +109,7 @@ func (o stored) stamp(m *lazuli.Meta) {
 
 // Query implements store.Reader.
 func (r Reader) Query(ctx context.Context, q store.Query) (store.Page, error) {
-	sel, err := sqltext.Select(q)
+	sel, err := r.selection(ctx, q)
 	if err != nil {
 		return store.Page{}, err
 	}
@@ -115,6 +118,31 @@ func (r Reader) Query(ctx context.Context, q store.Query) (store.Page, error) {
 		return store.Page{}, r.On.Fail(fmt.Sprintf("query %s", q.Kind), err)
 	}
 	return page, nil
+}
+
+func (r Reader) selection(ctx context.Context, q store.Query) (sqltext.Selection, error) {
+	if !r.Planless {
+		return sqltext.Select(q, nil)
+	}
+	var failed error
+	sel, err := sqltext.Select(q, func(st sqltext.Statement) bool {
+		rows, err := r.On.QueryOnce(ctx, st.Text, st.Args...)
+		if err != nil {
+			failed = err
+			return false
+		}
+		n := 0
+		_, err = scanAll(rows, func(Rows) (struct{}, error) {
+			n++
+			return struct{}{}, nil
+		})
+		failed = err
+		return n == sqltext.Common
+	})
+	if err == nil && failed != nil {
+		err = r.On.Fail(fmt.Sprintf("query %s", q.Kind), failed)
+	}
+	return sel, err
 }
 
 func (r Reader) page(ctx context.Context, kind lazuli.Kind, sel sqltext.Selection) (store.Page, error) {
@@ -132,7 +160,7 @@ func (r Reader) page(ctx context.Context, kind lazuli.Kind, sel sqltext.Selectio
 	}
 	page := store.Page{Total: sel.Total(len(all)), Offset: sel.Before()}
 	if sel.NeedsCount(len(all)) {
-		if page.Total, err = r.count(ctx, kind, sel.Count); err != nil {
+		if page.Total, err = r.count(ctx, sel); err != nil {
 			return store.Page{}, err
 		}
 	}
@@ -185,7 +213,8 @@ func (r Reader) row(kind lazuli.Kind, sel sqltext.Selection, o *stored, row *sto
 	return nil
 }
 
-func (r Reader) count(ctx context.Context, kind lazuli.Kind, st sqltext.Statement) (int, error) {
+func (r Reader) count(ctx context.Context, sel sqltext.Selection) (int, error) {
+	st := sel.Count
 	ask := func() (int, error) {
 		rows, err := r.On.QueryOnce(ctx, st.Text, st.Args...)
 		if err != nil {
@@ -194,10 +223,10 @@ func (r Reader) count(ctx context.Context, kind lazuli.Kind, st sqltext.Statemen
 		n, _, err := scanInt(rows)
 		return int(n), err
 	}
-	if r.Counts == nil {
+	if r.Counts == nil || !sel.Steady() {
 		return ask()
 	}
-	return r.Counts.Count(kind, st, ask)
+	return r.Counts.Count(st, ask)
 }
 
 // Events implements store.Reader.

@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
@@ -113,4 +114,86 @@ func expressions(s *suite) {
 		}
 		s.same(test.want, uids(page), name)
 	}
+}
+
+// commonLabels are had by more objects than are listed before rows are looked
+// at: a driver may ask another way then.
+func commonLabels(s *suite) {
+	const many, every = 1200, 2
+	var all []*Thing
+	for i := range many {
+		o := s.listedThing(fmt.Sprintf("n%04d", i))
+		o.Labels = map[string]string{"k": fmt.Sprint(i % every)}
+		o.IndexIs.Facets = map[string][]string{"f": {"A", fmt.Sprint(i % every)}}
+		all = append(all, o)
+	}
+	s.create(all...)
+	half := store.Where{Label: "k", Op: store.Eq, Value: "1"}
+	for name, test := range map[string]struct {
+		where []store.Where
+		total int
+		first string
+	}{
+		"a label":             {[]store.Where{half}, many / every, "n0001"},
+		"not a label":         {[]store.Where{{Label: "k", Op: store.NotEq, Value: "1"}}, many / every, "n0000"},
+		"a facet folded":      {[]store.Where{{Facet: "f", Op: store.Eq, Case: store.CaseFolded, Value: "a"}}, many, "n0000"},
+		"a label and a facet": {[]store.Where{half, {Facet: "f", Op: store.In, Values: []string{"0", "1"}}}, many / every, "n0001"},
+		"neither of two":      {[]store.Where{half, {Facet: "f", Op: store.NotEq, Value: "1"}}, 0, ""},
+	} {
+		page, err := s.store.Query(s.ctx, store.Query{Kind: listedKind, Where: test.where, Sort: store.FieldName, Limit: 3})
+		if err != nil || page.Total != test.total {
+			s.Errorf("%s: total %d, %v, want %d", name, page.Total, err, test.total)
+			continue
+		}
+		if test.total > 0 && page.Rows[0].Meta.Name != test.first {
+			s.Errorf("%s: first %s, want %s", name, page.Rows[0].Meta.Name, test.first)
+		}
+	}
+}
+
+// countsFollow shows that a total is of the same moment as the rows, also when
+// it was told before.
+func countsFollow(s *suite) {
+	q := store.Query{Kind: listedKind, Limit: 1, Where: []store.Where{{Field: store.FieldState, Op: store.Eq, Value: "On"}}}
+	var all []*Thing
+	check := func(want int, reason string) {
+		s.Helper()
+		for range 2 {
+			if page, err := s.store.Query(s.ctx, q); err != nil || page.Total != want {
+				s.Errorf("%s: total %d, %v, want %d", reason, page.Total, err, want)
+			}
+		}
+	}
+	for i := range 4 {
+		o := s.listedThing(fmt.Sprint(i))
+		o.IndexIs.State = "On"
+		all = append(all, o)
+		s.create(o)
+		check(i+1, "one more")
+	}
+	all[0].Text = "nothing to be found by"
+	s.update(func(tx store.Tx) error { return tx.Update(s.ctx, all[0]) })
+	check(4, "an update beside it")
+	all[0].IndexIs.State = "Off"
+	s.update(func(tx store.Tx) error { return tx.Update(s.ctx, all[0]) })
+	check(3, "one that changed")
+	if err := s.store.Update(s.ctx, func(tx store.Tx) error {
+		if err := tx.Delete(s.ctx, listedKind, all[1].UID); err != nil {
+			return err
+		}
+		if page, err := tx.Query(s.ctx, q); err != nil || page.Total != 2 {
+			s.Errorf("within a transaction: %d, %v", page.Total, err)
+		}
+		return errRollback
+	}); err == nil {
+		s.Error("the transaction was to fail")
+	}
+	check(3, "one that was deleted and is back")
+	s.update(func(tx store.Tx) error { return tx.Delete(s.ctx, listedKind, all[1].UID) })
+	check(2, "one that is gone")
+	q.Where = append(q.Where, store.Where{Field: store.FieldUpdated, Op: store.Eq, Value: all[2].UpdatedAt.Format(time.RFC3339Nano)})
+	q.Limit, q.Offset = 1, 10
+	check(1, "one by the time of its update")
+	s.update(func(tx store.Tx) error { return tx.Update(s.ctx, all[2]) })
+	check(0, "its update moved on")
 }

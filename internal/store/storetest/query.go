@@ -22,6 +22,8 @@ func queryCases() map[string]func(*suite) {
 		"expressions":              expressions,
 		"heads":                    heads,
 		"listings follow":          listingsFollow,
+		"common labels":            commonLabels,
+		"counts follow":            countsFollow,
 	}
 }
 
