@@ -26,6 +26,7 @@ const (
 	CodeNotServed          Code = "OperationNotServed"       // a Palette operation that this hub does not serve
 	CodeDuplicateName      Code = "DuplicateName"            // another object of this kind has the name
 	CodeConflict           Code = "Conflict"                 // the object changed meanwhile, or its state forbids the act
+	CodeVariablesUndefined Code = "PackVariablesUndefined"   // a pack refers to a variable that its profile does not declare
 	CodeInUse              Code = "InUse"                    // something still refers to the object
 	CodeFenced             Code = "LeaseLost"                // the writer no longer holds the lease of the object
 	CodeUnavailable        Code = "Unavailable"              // the store or a dependency cannot answer now; retry later

@@ -19,6 +19,8 @@ const (
 	KindNode    Kind = "node"
 	KindKeys    Kind = "keys"
 	KindMacros  Kind = "macros"
+
+	KindRegistry Kind = "registry"
 )
 
 // Listed reports whether users search the objects of a kind in long lists. The

@@ -45,6 +45,10 @@ type Layer struct {
 	Version     string     `json:"version,omitempty"`
 	Values      string     `json:"values"` // verbatim
 	Manifests   []Manifest `json:"manifests,omitempty"`
+	// Implied says that no profile has the layer: the cluster got it because it
+	// cannot be without. It is deployed like the others and shown to nobody as part
+	// of a profile.
+	Implied bool `json:"implied,omitempty"`
 }
 
 // Manifest is a Kubernetes manifest inside a layer.
@@ -81,8 +85,7 @@ type VariableValue struct {
 func ClusterVariableAAD(clusterUID string) string { return "variables/" + clusterUID }
 
 // Macros are the texts that {{.spectro.macro.NAME}} stands for in a project, or
-// in the whole tenant. There is at most one object for each; its uid is the
-// project's, or TenantMacros.
+// in the whole tenant, whose Project is "". There is at most one object for each.
 type Macros struct {
 	Meta
 	Macros []Macro `json:"macros"` // in the order sent; names are unique
@@ -94,11 +97,12 @@ type Macro struct {
 	Value string `json:"value"`
 }
 
-// TenantMacros is the uid of the macros of the tenant.
-const TenantMacros = "000000000000000000000000"
-
 // Kind implements Object.
 func (*Macros) Kind() Kind { return KindMacros }
 
 // Index implements Object: one object for each scope.
-func (m *Macros) Index() Index { return Index{Unique: m.UID} }
+func (m *Macros) Index() Index { return Index{Unique: MacrosUnique(m.Project)} }
+
+// MacrosUnique is the Index().Unique of the macros of a project, or of the
+// tenant.
+func MacrosUnique(project string) string { return "macros/" + project }

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/auth"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
@@ -24,6 +26,20 @@ const (
 	maxSecretLength = 512
 	maxDomainLength = 253
 )
+
+func accountRoutes() []route {
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	const account = "/v1/cloudaccounts/azure"
+	return []route{
+		{Method: post, Pattern: "/v1/clouds/azure/account/validate", Operation: "V1AzureAccountValidate", Permission: auth.CloudAccountCreate, Status: noContent, Body: maxBody, Handle: validateAccount},
+		{Method: post, Pattern: account, Operation: "v1CloudAccountsAzureCreate", Permission: auth.CloudAccountCreate, Status: created, Body: maxBody, Mutates: true, Handle: createAccount},
+		{Method: get, Pattern: account, Operation: "v1CloudAccountsAzureList", Permission: auth.CloudAccountList, Status: ok, Handle: listAccounts},
+		{Method: get, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureGet", Permission: auth.CloudAccountGet, Status: ok, Handle: getAccount},
+		{Method: put, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureUpdate", Permission: auth.CloudAccountUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateAccount},
+		{Method: del, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureDelete", Permission: auth.CloudAccountDelete, Status: noContent, Mutates: true, Handle: deleteAccount},
+		{Method: get, Pattern: "/v1/cloudaccounts/summary", Operation: "v1CloudAccountsListSummary", Permission: auth.CloudAccountList, Status: ok, Handle: listAccountSummaries},
+	}
+}
 
 // validateAccount signs in with the credentials of a request and keeps nothing.
 func validateAccount(a *API, c *call) (any, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,8 @@ type draft struct {
 	rejected error    // an answer of Azure about the account as a whole
 	taken    error    // the name is another cluster's
 	again    string   // uid of the cluster that this very request made a moment ago
+	// undefined is an expression that stands for nothing, or cannot be resolved.
+	undefined error
 }
 
 // err is why the cluster cannot be, if so.
@@ -44,7 +47,7 @@ func (d *draft) err() error {
 	if err := d.findings.faults.Err(); err != nil {
 		return err
 	}
-	return errors.Join(d.taken, d.rejected)
+	return errors.Join(d.undefined, d.taken, d.rejected)
 }
 
 // createCluster checks a request to the last field and stores what is wanted.
@@ -83,7 +86,7 @@ func (a *API) name(c *call, d *draft) error {
 	}
 	d.cluster.UID, d.cluster.CloudConfigUID = uid, cloudConfigUID(uid)
 	d.cluster.Requester = c.actor.UserUID
-	return nil
+	return a.sealValues(d.cluster)
 }
 
 // storeCluster writes what a new cluster has beside itself, provided that what
@@ -167,7 +170,7 @@ func (a *API) draftCluster(c *call, project string) (*draft, error) {
 	}
 	// Azure is asked only about a request that is right in itself: its answers
 	// would be about something else.
-	if len(d.findings.faults) > 0 || d.taken != nil {
+	if len(d.findings.faults) > 0 || d.taken != nil || d.undefined != nil {
 		return d, nil //nolint:nilerr // the draft carries what is wrong with it
 	}
 	var err error
@@ -210,7 +213,7 @@ func (a *API) refer(ctx context.Context, c *call, d *draft) error {
 		}
 	}
 	if len(d.profiles) == len(s.Profiles) && len(s.Profiles) > 0 {
-		m.check(d)
+		return m.check(ctx, c, d)
 	}
 	return nil
 }
@@ -251,32 +254,7 @@ func (a *API) attach(ctx context.Context, c *call, d *draft, i int) (*lazuli.Pro
 		d.findings.fault(at+"uid", "profile %q is a draft; publish it first", p.Name)
 		return nil, nil //nolint:nilnil // as above
 	}
-	checkClusterVariables(&d.findings, at, in.Variables, p)
 	return p, nil
-}
-
-// checkClusterVariables wants values for variables that the profile has.
-func checkClusterVariables(f *findings, at string, given []palette.ClusterVariable, p *lazuli.Profile) {
-	known := map[string]bool{}
-	vars, err := variablesOf(p.Variables)
-	if err != nil {
-		vars = nil // stored only after it could be read
-	}
-	for _, v := range vars {
-		known[v.Name] = true
-	}
-	if len(given) > maxVariables {
-		f.fault(at+"variables", "has more than %d entries", maxVariables)
-		return
-	}
-	for j, v := range given {
-		path := fmt.Sprintf("%svariables[%d].name", at, j)
-		if !known[v.Name] {
-			f.fault(path, "profile %q has no variable %q", p.Name, shorten(v.Name))
-			continue
-		}
-		f.noEffect(path)
-	}
 }
 
 // merger joins profiles with a cluster's own values.
@@ -285,6 +263,8 @@ type merger struct {
 	f     *findings
 	snaps []lazuli.ProfileSnapshot
 	paths map[string][]string // of the request, by profile uid and layer
+
+	implied pack.Findings // notices about layers that no profile has
 }
 
 // add takes the snapshot of the profile of entry i.
@@ -319,6 +299,8 @@ func (m *merger) add(i int, p *lazuli.Profile, in *palette.ClusterProfileEntityR
 		paths[k] = at
 		m.override(at, &snap.Layers[k], &o)
 	}
+	m.giveValues(fmt.Sprintf("spec.profiles[%d].variables", i), &snap, p, in.Variables)
+	paths = m.imply(&snap, paths, fmt.Sprintf("spec.profiles[%d].uid", i))
 	if m.paths == nil {
 		m.paths = map[string][]string{}
 	}
@@ -367,6 +349,9 @@ func manifestIndex(ms []lazuli.Manifest, name string) int {
 // mergeValues lays override over base. Where override says all that base does,
 // it is taken as written, with its comments and its order.
 func mergeValues(base, override string) (string, error) {
+	if pack.HasExpression(base) || pack.HasExpression(override) {
+		return pack.OverlayText(base, override) //nolint:wrapcheck // the caller names the values
+	}
 	merged, err := pack.MergeValues(base, override)
 	if err != nil {
 		return "", fmt.Errorf("merge the values with the profile's: %w", err)
@@ -384,7 +369,7 @@ func mergeValues(base, override string) (string, error) {
 
 // check looks at all snapshots together: one infrastructure, and packs that
 // make a cluster.
-func (m *merger) check(d *draft) {
+func (m *merger) check(ctx context.Context, c *call, d *draft) error {
 	infra := -1
 	for i, s := range m.snaps {
 		if s.Type == palette.TypeAddOn {
@@ -393,41 +378,50 @@ func (m *merger) check(d *draft) {
 		if infra >= 0 {
 			m.f.fault(fmt.Sprintf("spec.profiles[%d].uid", i), "%q is a second profile with an infrastructure, beside %q",
 				s.Name, m.snaps[infra].Name)
-			return
+			return nil
 		}
 		infra = i
 	}
 	if infra < 0 {
 		m.f.fault("spec.profiles", "needs a profile of type infra or cluster; these are add-ons only")
-		return
+		return nil
+	}
+	d.cluster.Profiles = m.snaps
+	snaps, err := m.api.resolved(ctx, m.api.Store, c, d.cluster, d.account)
+	if err != nil {
+		d.undefined = err
+		if lazuli.CodeOf(err) == lazuli.CodeInternal {
+			return err
+		}
+		return nil
 	}
 	var layers []lazuli.Layer
 	var paths []string
 	collect := func(s *lazuli.ProfileSnapshot) {
 		layers, paths = append(layers, s.Layers...), append(paths, m.paths[s.UID]...)
 	}
-	collect(&m.snaps[infra])
-	for i := range m.snaps {
+	collect(&snaps[infra])
+	for i := range snaps {
 		if i != infra {
-			collect(&m.snaps[i])
+			collect(&snaps[i])
 		}
 	}
-	d.cluster.Profiles = m.snaps
 	if found := m.api.Packs.Validate(palette.TypeFull, layers); len(found) > 0 {
 		for _, x := range found {
 			m.f.fault(rebase(x.Path, paths), "%s", x.Message)
 		}
-		return
+		return nil
 	}
 	settings, err := m.api.Packs.Settings(layers)
 	if err != nil {
 		m.f.fault("spec.profiles", "%s", shorten(asError(err).Message))
-		return
+		return nil
 	}
-	for _, n := range settings.Notices {
+	for _, n := range slices.Concat(m.implied, settings.Notices) {
 		d.notices = append(d.notices, n.Message+".")
 	}
 	checkOverlap(m.f, d.in.Spec.CloudConfig, &settings)
+	return nil
 }
 
 // rebase turns a path of pack's, which counts layers, into one of the request.
@@ -497,7 +491,7 @@ func planCluster(a *API, c *call) (any, error) {
 			Level: levelError, Code: lazuli.CodeInvalidField, Field: x.Path, Message: x.Message,
 		})
 	}
-	for _, err := range []error{d.taken, d.rejected} {
+	for _, err := range []error{d.undefined, d.taken, d.rejected} {
 		if err == nil {
 			continue
 		}

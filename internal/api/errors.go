@@ -18,6 +18,7 @@ import (
 const (
 	CodeRouteNotFound    = lazuli.CodeRouteNotFound
 	CodeMethodNotAllowed = lazuli.Code("MethodNotAllowed")     // the path is served, the method is not
+	CodeMacroTaken       = lazuli.Code("MacroNameTaken")       // clients tell 422 from other refusals here
 	CodeMediaType        = lazuli.Code("UnsupportedMediaType") // the body is not JSON by its header
 )
 
@@ -44,6 +45,9 @@ func Errors() []ErrorRow { //nolint:funlen // a table
 		{lazuli.CodeInvalidField, http.StatusBadRequest, false,
 			"The value of a field is not acceptable; details.fields names each field and what would be right.",
 			"Correct the named fields and send the request again. Nothing was changed."},
+		{lazuli.CodeVariablesUndefined, http.StatusBadRequest, false,
+			"The values or a manifest of a pack refer to a variable that the profile does not declare; the message names both.",
+			"Declare the variable in spec.variables of the profile, or correct the name in {{.spectro.var.NAME}}."},
 		{lazuli.CodeMalformedBody, http.StatusBadRequest, false,
 			"The body is not JSON as it is accepted: broken syntax, invalid UTF-8, NUL, half of a surrogate pair, a key twice in one object, or nesting deeper than 64.",
 			"Send one JSON document in UTF-8."},
@@ -68,6 +72,9 @@ func Errors() []ErrorRow { //nolint:funlen // a table
 		{lazuli.CodeDuplicateName, http.StatusConflict, false,
 			"Another object of this kind has the name in the same project.",
 			"Choose another name, or delete the other object first."},
+		{CodeMacroTaken, http.StatusUnprocessableEntity, false,
+			"A macro of the name is there already in the same scope.",
+			"Choose another name, or change the macro with PUT or PATCH."},
 		{lazuli.CodeConflict, http.StatusConflict, true,
 			"The object changed while the request was handled, or its state forbids the act.",
 			"Read the object again and repeat the request."},

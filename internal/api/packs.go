@@ -3,35 +3,29 @@
 package api
 
 import (
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/auth"
 	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
 
-const (
-	registryKind  = "pack"
-	registryScope = "system"
-	anything      = "all" // as a cloud type or environment: no restriction
-)
+// anything as a cloud type or environment is no restriction.
+const anything = "all"
 
-func listRegistries(a *API, _ *call) (any, error) {
-	return palette.NewList([]palette.RegistryMetadata{{
-		IsDefault: true, Kind: registryKind, Name: a.Packs.Name(), Scope: registryScope, UID: a.Packs.UID(),
-	}}, nil), nil
-}
-
-// getRegistrySync answers that the registry can be searched: it is embedded,
-// so it is always up to date.
-func getRegistrySync(a *API, c *call) (any, error) {
-	if err := a.registry(c.param("uid")); err != nil {
-		return nil, err
+func packRoutes() []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{Method: get, Pattern: "/v1/packs", Operation: "v1PacksSummaryList", Permission: auth.PackRegistryList, Status: ok, Handle: listPacks},
+		{Method: get, Pattern: "/v1/packs/{uid}", Operation: "v1PacksUid", Permission: auth.PackRegistryGet, Status: ok, Handle: getPack},
+		{Method: post, Pattern: "/v1/packs/search", Operation: "v1PacksSearch", Permission: auth.PackRegistryList, Status: ok, Body: maxBody, Handle: searchPacks},
+		{Method: get, Pattern: "/v1/packs/{packName}/registries/{registryUid}", Operation: "v1PacksNameRegistryUidList", Permission: auth.PackRegistryGet, Status: ok, Handle: getPackVersions},
 	}
-	return palette.RegistrySyncStatus{IsSyncSupported: true, Status: "Completed"}, nil
 }
 
 func (a *API) registry(uid string) error {
@@ -53,25 +47,25 @@ func packSummary(p *pack.Pack) palette.PackSummary {
 	}
 }
 
+// getPack answers one version in the form of all versions of a pack.
 func getPack(a *API, c *call) (any, error) {
 	p, ok := a.Packs.ByUID(c.param("uid"))
 	if !ok {
 		return nil, lazuli.Errorf(lazuli.CodeNotFound, "there is no pack with the uid %q", shorten(c.param("uid")))
 	}
-	out := tagEntity(&p)
-	addVersion(&out, &p)
+	var out palette.PackTagEntity
+	addPackVersion(&out, &p)
 	return out, nil
 }
 
-// tagEntity is a pack without its versions.
-func tagEntity(p *pack.Pack) palette.PackTagEntity {
-	return palette.PackTagEntity{
-		AddonSubType: p.AddonSubType, AddonType: p.AddonType, CloudTypes: p.CloudTypes, DisplayName: p.DisplayName,
-		Layer: string(p.Layer), LogoURL: p.LogoURL, Name: p.Name, RegistryUID: p.RegistryUID,
+// addPackVersion adds a version; the first one says what the pack is.
+func addPackVersion(out *palette.PackTagEntity, p *pack.Pack) {
+	if len(out.Tags) == 0 {
+		*out = palette.PackTagEntity{
+			AddonSubType: p.AddonSubType, AddonType: p.AddonType, CloudTypes: p.CloudTypes, DisplayName: p.DisplayName,
+			Layer: string(p.Layer), LogoURL: p.LogoURL, Name: p.Name, RegistryUID: p.RegistryUID,
+		}
 	}
-}
-
-func addVersion(out *palette.PackTagEntity, p *pack.Pack) {
 	out.Tags = append(out.Tags, palette.PackTag{
 		Group: p.Group, PackUID: p.UID, ParentTags: p.Tags[1:], Tag: p.Version, Version: p.Version,
 	})
@@ -178,7 +172,7 @@ func searchPacks(a *API, c *call) (any, error) {
 				AddonSubType: p.AddonSubType, AddonType: p.AddonType, CloudTypes: p.CloudTypes, DisplayName: p.DisplayName,
 				Layer: string(p.Layer), Name: p.Name, Type: p.Type,
 				Registries: []palette.RegistryPackMetadata{{
-					LatestPackUID: p.UID, LatestVersion: p.Version, Name: p.RegistryName, Scope: registryScope, UID: p.RegistryUID,
+					LatestPackUID: p.UID, LatestVersion: p.Version, Name: p.RegistryName, Scope: scopeSystem, UID: p.RegistryUID,
 				}},
 			},
 		})
@@ -219,7 +213,7 @@ func filterString(f *palette.FilterString, v string) bool {
 
 // getPackVersions answers all versions of a pack of a registry.
 func getPackVersions(a *API, c *call) (any, error) {
-	if err := a.registry(c.param("uid")); err != nil {
+	if err := a.registry(c.param("registryUid")); err != nil {
 		return nil, err
 	}
 	name := c.param("packName")
@@ -228,10 +222,7 @@ func getPackVersions(a *API, c *call) (any, error) {
 		if p.Name != name || !cloudMatches(c.query("cloudType"), p.CloudTypes) {
 			continue
 		}
-		if len(out.Tags) == 0 {
-			out = tagEntity(&p)
-		}
-		addVersion(&out, &p)
+		addPackVersion(&out, &p)
 	}
 	if len(out.Tags) == 0 {
 		return nil, lazuli.Errorf(lazuli.CodeNotFound, "registry %q has no pack %q", a.Packs.Name(), shorten(name))

@@ -5,13 +5,16 @@ package api
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
@@ -29,6 +32,22 @@ const (
 var versionPattern = regexp.MustCompile(
 	`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
 
+func profileRoutes() []route {
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	const profile = "/v1/clusterprofiles"
+	return []route{
+		{Method: post, Pattern: profile, Operation: "v1ClusterProfilesCreate", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: createProfile},
+		{Method: get, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfile},
+		{Method: put, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfile},
+		{Method: del, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesDelete", Permission: auth.ClusterProfileDelete, Status: noContent, Mutates: true, Handle: deleteProfile},
+		{Method: patch, Pattern: profile + "/{uid}/publish", Operation: "v1ClusterProfilesPublish", Permission: auth.ClusterProfilePublish, Status: noContent, Mutates: true, Handle: publishProfile},
+		{Method: patch, Pattern: profile + "/{uid}/metadata", Operation: "v1ClusterProfilesUidMetadataUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfileMeta},
+		{Method: get, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileVariables},
+		{Method: get, Pattern: profile + "/{uid}/packs/{packName}/manifests", Operation: "v1ClusterProfilesUidPacksUidManifests", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileManifests},
+		{Method: get, Pattern: "/v1/dashboard/clusterprofiles/metadata", Operation: "v1ClusterProfilesMetadata", Permission: auth.ClusterProfileList, Status: ok, Handle: listProfileMetadata},
+	}
+}
+
 func createProfile(a *API, c *call) (any, error) {
 	var in palette.ClusterProfileEntity
 	if err := decode(c.body, &in); err != nil {
@@ -38,26 +57,52 @@ func createProfile(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.newProfile(&in)
+	publish, err := c.flag("publish")
 	if err != nil {
 		return nil, err
 	}
-	p.Project = project
+	return a.createProfile(c, project, &in, publish)
+}
+
+// createProfile makes a profile of a request and stores it.
+func (a *API) createProfile(c *call, project string, in *palette.ClusterProfileEntity, publish bool) (any, error) {
+	p, err := a.newProfile(c, project, in)
+	if err != nil {
+		return nil, err
+	}
+	if publish {
+		p.Published, p.Draft, p.IsPublished = p.Draft, nil, true
+	}
 	uid, err := createOnce(a, c, p, func(tx store.Tx) error {
 		return tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project))
 	})
 	return palette.UID{UID: uid}, err
 }
 
+// flag reads a query parameter that is true or false.
+func (c *call) flag(name string) (bool, error) {
+	s := c.query(name)
+	if s == "" {
+		return false, nil
+	}
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		var f lazuli.Fields
+		f.Add(name, "%q is neither true nor false", shorten(s))
+		return false, f.Err()
+	}
+	return v, nil
+}
+
 // newProfile checks a request and makes the profile of it, whose layers are a
 // draft.
-func (a *API) newProfile(in *palette.ClusterProfileEntity) (*lazuli.Profile, error) {
+func (a *API) newProfile(c *call, project string, in *palette.ClusterProfileEntity) (*lazuli.Profile, error) {
 	var f lazuli.Fields
 	uid, err := a.newUID()
 	if err != nil {
 		return nil, err
 	}
-	p := &lazuli.Profile{Meta: lazuli.Meta{UID: uid}, ProfileVersion: defaultProfileVersion}
+	p := &lazuli.Profile{Meta: lazuli.Meta{UID: uid, Project: project}, ProfileVersion: defaultProfileVersion}
 	if in.Metadata == nil {
 		f.Add("metadata", "is required")
 	} else {
@@ -77,15 +122,17 @@ func (a *API) newProfile(in *palette.ClusterProfileEntity) (*lazuli.Profile, err
 		f.Add("spec.template.cloudType", "is all, which only profiles of type add-on can be")
 	}
 	p.ProfileVersion = version(&f, "spec.version", in.Spec.Version, defaultProfileVersion)
-	checkVariables(&f, in.Spec.Variables)
-	p.Variables = in.Spec.Variables
-	if p.Draft, err = a.layers(&f, t.Packs, nil); err != nil {
+	vars, err := a.setVariables(&f, "spec.variables", p, in.Spec.Variables)
+	if err != nil {
 		return nil, err
 	}
-	if len(f) == 0 {
-		a.validateLayers(&f, p.Type, p.Draft)
+	if p.Draft, err = a.layers(c, a.Store, &f, t.Packs, nil); err != nil {
+		return nil, err
 	}
-	return p, f.Err()
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return p, a.validateLayers(c, a.Store, p, p.Draft, vars)
 }
 
 func version(f *lazuli.Fields, path, v, otherwise string) string {
@@ -100,7 +147,7 @@ func version(f *lazuli.Fields, path, v, otherwise string) string {
 
 // layers makes layers of a request; old are the manifests that may be kept.
 func (a *API) layers(
-	f *lazuli.Fields, packs []palette.PackManifestEntity, old map[string]lazuli.Manifest,
+	c *call, r store.Reader, f *lazuli.Fields, packs []palette.PackManifestEntity, old []lazuli.Layer,
 ) ([]lazuli.Layer, error) {
 	if len(packs) > maxLayers {
 		f.Add("spec.template.packs", "has more than %d layers", maxLayers)
@@ -114,10 +161,10 @@ func (a *API) layers(
 			Type: orElse(in.Type, palette.PackTypeSpectro), Values: in.Values,
 		}
 		checkText(f, path+".name", in.Name, maxTextLength)
-		if in.RegistryUID != "" && l.Type == palette.PackTypeSpectro && in.RegistryUID != a.Packs.UID() {
-			f.Add(path+".registryUid", "no registry has the uid %q; GET /v1/registries/metadata lists them", shorten(in.RegistryUID))
+		if err := a.checkRegistry(c, r, f, path, &l); err != nil {
+			return nil, err
 		}
-		manifests, err := a.manifests(f, path, in.Manifests, old)
+		manifests, err := a.manifests(f, path, in.Manifests, in.Name, old)
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +183,7 @@ func (a *API) layers(
 }
 
 func (a *API) manifests(
-	f *lazuli.Fields, path string, in []palette.ManifestRefUpdateEntity, old map[string]lazuli.Manifest,
+	f *lazuli.Fields, path string, in []palette.ManifestRefUpdateEntity, layer string, old []lazuli.Layer,
 ) ([]lazuli.Manifest, error) {
 	if len(in) > maxManifests {
 		f.Add(path+".manifests", "has more than %d entries", maxManifests)
@@ -154,89 +201,70 @@ func (a *API) manifests(
 		}
 		checkText(f, at+".name", m.Name, maxTextLength)
 		seen[m.Name] = true
-		uid, content := m.UID, m.Content
-		kept, known := old[uid]
-		if known && content == "" {
-			content = kept.Content
+		kept, known := keptManifest(old, layer, m)
+		if m.UID != "" && !known {
+			f.Add(at+".uid", "%q is no manifest of this profile; leave it empty for a new one", shorten(m.UID))
 		}
-		if uid != "" && !known {
-			f.Add(at+".uid", "%q is no manifest of this profile; leave it empty for a new one", shorten(uid))
-		}
-		if uid == "" {
+		if !known {
 			var err error
-			if uid, err = a.newUID(); err != nil {
+			if kept.UID, err = a.newUID(); err != nil {
 				return nil, err
 			}
 		}
-		out = append(out, lazuli.Manifest{UID: uid, Name: m.Name, Content: content})
+		out = append(out, lazuli.Manifest{UID: kept.UID, Name: m.Name, Content: orElse(m.Content, kept.Content)})
 	}
 	return out, nil
 }
 
-// validateLayers adds what the packs say to the layers of a profile.
-func (a *API) validateLayers(f *lazuli.Fields, profileType string, layers []lazuli.Layer) {
-	for _, finding := range a.Packs.Validate(profileType, layers) {
-		f.Add(finding.Path, "%s", finding.Message)
-	}
-}
-
-var (
-	variableName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
-	variableFormats = []string{"", "string", "number", "boolean", "ipv4", "ipv4cidr", "ipv6", "version", "base64"}
-	variableInputs  = []string{"", "text", "dropdown", "multiline"}
-)
-
-// checkVariables checks the variables of a profile, which are stored as sent.
-func checkVariables(f *lazuli.Fields, raw json.RawMessage) {
-	const path = "spec.variables"
-	vars, err := variablesOf(raw)
-	if err != nil {
-		f.Add(path, "is not a list of variables")
-		return
-	}
-	if len(vars) > maxVariables {
-		f.Add(path, "has more than %d entries", maxVariables)
-		return
-	}
-	names, titles := map[string]bool{}, map[string]bool{}
-	for i, v := range vars {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if !variableName.MatchString(v.Name) {
-			f.Add(at+".name", "%q: letters, digits, points, hyphens and underscores only, and a letter first", shorten(v.Name))
-		}
-		if names[v.Name] {
-			f.Add(at+".name", "%q is twice", shorten(v.Name))
-		}
-		if v.DisplayName != "" && titles[v.DisplayName] {
-			f.Add(at+".displayName", "%q is twice", shorten(v.DisplayName))
-		}
-		names[v.Name], titles[v.DisplayName] = true, true
-		if !slices.Contains(variableFormats, v.Format) {
-			f.Add(at+".format", "%q is none of %s", shorten(v.Format), strings.Join(variableFormats[1:], ", "))
-		}
-		if !slices.Contains(variableInputs, v.InputType) {
-			f.Add(at+".inputType", "%q is none of %s", shorten(v.InputType), strings.Join(variableInputs[1:], ", "))
-		}
-		if v.Regex != "" {
-			if _, err := regexp.Compile(v.Regex); err != nil {
-				f.Add(at+".regex", "is not a regular expression (RE2)")
+// keptManifest finds the manifest that an entry of an update means: the one with
+// its uid, else the one of its name in the same layer.
+func keptManifest(old []lazuli.Layer, layer string, m palette.ManifestRefUpdateEntity) (lazuli.Manifest, bool) {
+	for _, l := range old {
+		for _, o := range l.Manifests {
+			if m.UID != "" && o.UID == m.UID || m.UID == "" && l.Name == layer && o.Name == m.Name {
+				return o, true
 			}
 		}
-		if v.DefaultValue == "" && (v.Immutable || v.Hidden && v.Required) {
-			f.Add(at+".defaultValue", "is required, since nobody can give the variable another value")
-		}
 	}
+	return lazuli.Manifest{}, false
 }
 
-func variablesOf(raw json.RawMessage) ([]palette.Variable, error) {
-	if len(raw) == 0 {
-		return nil, nil
+// checkRegistry wants the registry of a layer to be known. Packs of the built-in
+// registry are found without it; charts are not.
+func (a *API) checkRegistry(c *call, r store.Reader, f *lazuli.Fields, path string, l *lazuli.Layer) error {
+	var want lazuli.RegistryType
+	switch l.Type {
+	case palette.PackTypeHelm:
+		want = lazuli.RegistryHelm
+	case palette.PackTypeOCI:
+		want = lazuli.RegistryOCI
+	case palette.PackTypeSpectro:
+		if l.RegistryUID == "" || l.RegistryUID == a.Packs.UID() {
+			return nil
+		}
+	default:
+		return nil
 	}
-	var vars []palette.Variable
-	if err := json.Unmarshal(raw, &vars); err != nil {
-		return nil, fmt.Errorf("read variables: %w", err)
+	if l.RegistryUID == "" {
+		f.Add(path+".registryUid", "is required for a pack of type %s; GET /v1/registries/metadata lists the registries", l.Type)
+		return nil
 	}
-	return vars, nil
+	_, err := userRegistry(c, r, l.RegistryUID, want)
+	if lazuli.CodeOf(err) == lazuli.CodeNotFound {
+		f.Add(path+".registryUid", "no registry for packs of type %s has the uid %q; GET /v1/registries/metadata lists them",
+			l.Type, shorten(l.RegistryUID))
+		return nil
+	}
+	return err
+}
+
+// validateLayers refuses what the packs say against the layers of a profile.
+func (a *API) validateLayers(c *call, r store.Reader, p *lazuli.Profile, layers []lazuli.Layer, vars []pack.Variable) error {
+	macros, err := a.macrosOf(c.ctx(), r, p.Project)
+	if err != nil {
+		return err
+	}
+	return a.Packs.ValidateProfile(p.Type, layers, vars, pack.Scope{Macros: macros}).Err()
 }
 
 func getProfile(a *API, c *call) (any, error) {
@@ -262,14 +290,14 @@ func getProfile(a *API, c *call) (any, error) {
 }
 
 // changeProfile runs change on a profile inside one transaction.
-func (a *API) changeProfile(c *call, change func(*lazuli.Profile) error) error {
+func (a *API) changeProfile(c *call, change func(store.Tx, *lazuli.Profile) error) error {
 	var name string
 	err := a.Store.Update(c.ctx(), func(tx store.Tx) error {
 		p, err := getToChange[lazuli.Profile](c.ctx(), tx, c, c.param("uid"))
 		if err != nil {
 			return err
 		}
-		if err := change(p); err != nil {
+		if err := change(tx, p); err != nil {
 			return err
 		}
 		name = p.Name + " " + p.ProfileVersion
@@ -288,7 +316,7 @@ func updateProfile(a *API, c *call) (any, error) {
 	if err := decode(c.body, &in); err != nil {
 		return nil, err
 	}
-	return nil, a.changeProfile(c, func(p *lazuli.Profile) error {
+	return nil, a.changeProfile(c, func(tx store.Tx, p *lazuli.Profile) error {
 		var f lazuli.Fields
 		if in.Spec == nil || in.Spec.Template == nil {
 			f.Add("spec.template", "is required")
@@ -302,26 +330,17 @@ func updateProfile(a *API, c *call) (any, error) {
 			p.Name = in.Metadata.Name
 		}
 		p.ProfileVersion = version(&f, "spec.version", in.Spec.Version, p.ProfileVersion)
-		layers, err := a.layers(&f, in.Spec.Template.Packs, manifestsOf(p))
+		layers, err := a.layers(c, tx, &f, in.Spec.Template.Packs, slices.Concat(p.Draft, p.Published))
 		if err != nil {
 			return err
 		}
-		if len(f) == 0 {
-			a.validateLayers(&f, p.Type, layers)
+		vars, err := pack.ParseVariables(p.Variables)
+		if err = errors.Join(f.Err(), err); err != nil {
+			return err
 		}
 		p.Draft = layers
-		return f.Err()
+		return a.validateLayers(c, tx, p, layers, vars)
 	})
-}
-
-func manifestsOf(p *lazuli.Profile) map[string]lazuli.Manifest {
-	out := map[string]lazuli.Manifest{}
-	for _, l := range slices.Concat(p.Published, p.Draft) {
-		for _, m := range l.Manifests {
-			out[m.UID] = m
-		}
-	}
-	return out
 }
 
 func updateProfileMeta(a *API, c *call) (any, error) {
@@ -329,7 +348,7 @@ func updateProfileMeta(a *API, c *call) (any, error) {
 	if err := decode(c.body, &in); err != nil {
 		return nil, err
 	}
-	return nil, a.changeProfile(c, func(p *lazuli.Profile) error {
+	return nil, a.changeProfile(c, func(_ store.Tx, p *lazuli.Profile) error {
 		var f lazuli.Fields
 		if in.Metadata == nil {
 			f.Add("metadata", "is required")
@@ -347,7 +366,19 @@ func updateProfileMeta(a *API, c *call) (any, error) {
 // publishProfile makes the draft what clusters get. Without a draft it changes
 // nothing, so that it may be repeated.
 func publishProfile(a *API, c *call) (any, error) {
-	return nil, a.changeProfile(c, func(p *lazuli.Profile) error {
+	return nil, a.changeProfile(c, func(tx store.Tx, p *lazuli.Profile) error {
+		vars, err := pack.ParseVariables(p.Variables)
+		if err != nil {
+			return fmt.Errorf("publish profile %s: %w", p.UID, err)
+		}
+		layers := p.Draft
+		if layers == nil {
+			layers = p.Published
+		}
+		// Variables may have changed since the draft was checked.
+		if err := a.validateLayers(c, tx, p, layers, vars); err != nil {
+			return err
+		}
 		if p.Draft != nil || !p.IsPublished {
 			p.Published, p.Draft, p.IsPublished = p.Draft, nil, true
 		}
@@ -390,14 +421,6 @@ func profileIsFree(ctx context.Context, r store.Reader, p *lazuli.Profile) error
 		}
 	}
 	return nil
-}
-
-func getProfileVariables(a *API, c *call) (any, error) {
-	p, err := get[lazuli.Profile](c.ctx(), a.Store, c, c.param("uid"))
-	if err != nil {
-		return nil, err
-	}
-	return palette.VariablesOf(p), nil
 }
 
 func getProfileManifests(a *API, c *call) (any, error) {

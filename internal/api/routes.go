@@ -25,40 +25,15 @@ const (
 // under /v1 are Palette's: its clients take another code for a failure and send
 // the request again.
 func routes() []route {
-	return slices.Concat(paletteRoutes(), clusterDay2Routes(), eventRoutes(), identityRoutes(), ownRoutes())
+	return slices.Concat(paletteRoutes(), accountRoutes(), profileRoutes(), packRoutes(), registryRoutes(), macroRoutes(),
+		clusterDay2Routes(), eventRoutes(), identityRoutes(), ownRoutes())
 }
 
 func paletteRoutes() []route {
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	const cluster, config = "/v1/spectroclusters/{uid}", "/v1/cloudconfigs/azure/{uid}"
-	const account, profile = "/v1/cloudaccounts/azure", "/v1/clusterprofiles"
 	return []route{
 		{Method: get, Pattern: "/v1/dashboard/projects/metadata", Operation: "v1ProjectsMetadata", Permission: auth.None, Status: ok, Handle: listProjects},
-
-		{Method: post, Pattern: "/v1/clouds/azure/account/validate", Operation: "V1AzureAccountValidate", Permission: auth.CloudAccountCreate, Status: noContent, Body: maxBody, Handle: validateAccount},
-		{Method: post, Pattern: account, Operation: "v1CloudAccountsAzureCreate", Permission: auth.CloudAccountCreate, Status: created, Body: maxBody, Mutates: true, Handle: createAccount},
-		{Method: get, Pattern: account, Operation: "v1CloudAccountsAzureList", Permission: auth.CloudAccountList, Status: ok, Handle: listAccounts},
-		{Method: get, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureGet", Permission: auth.CloudAccountGet, Status: ok, Handle: getAccount},
-		{Method: put, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureUpdate", Permission: auth.CloudAccountUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateAccount},
-		{Method: del, Pattern: account + "/{uid}", Operation: "v1CloudAccountsAzureDelete", Permission: auth.CloudAccountDelete, Status: noContent, Mutates: true, Handle: deleteAccount},
-		{Method: get, Pattern: "/v1/cloudaccounts/summary", Operation: "v1CloudAccountsListSummary", Permission: auth.CloudAccountList, Status: ok, Handle: listAccountSummaries},
-
-		{Method: get, Pattern: "/v1/registries/metadata", Operation: "v1RegistriesMetadata", Permission: auth.PackRegistryList, Status: ok, Handle: listRegistries},
-		{Method: get, Pattern: "/v1/registries/pack/{uid}/sync/status", Operation: "v1RegistriesPackUidSyncStatus", Permission: auth.PackRegistryGet, Status: ok, Handle: getRegistrySync},
-		{Method: get, Pattern: "/v1/packs", Operation: "v1PacksSummaryList", Permission: auth.PackRegistryList, Status: ok, Handle: listPacks},
-		{Method: get, Pattern: "/v1/packs/{uid}", Operation: "v1PacksUid", Permission: auth.PackRegistryGet, Status: ok, Handle: getPack},
-		{Method: post, Pattern: "/v1/packs/search", Operation: "v1PacksSearch", Permission: auth.PackRegistryList, Status: ok, Body: maxBody, Handle: searchPacks},
-		{Method: get, Pattern: "/v1/packs/{packName}/registries/{uid}", Operation: "v1PacksNameRegistryUidList", Permission: auth.PackRegistryGet, Status: ok, Handle: getPackVersions},
-
-		{Method: post, Pattern: profile, Operation: "v1ClusterProfilesCreate", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: createProfile},
-		{Method: get, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfile},
-		{Method: put, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfile},
-		{Method: del, Pattern: profile + "/{uid}", Operation: "v1ClusterProfilesDelete", Permission: auth.ClusterProfileDelete, Status: noContent, Mutates: true, Handle: deleteProfile},
-		{Method: patch, Pattern: profile + "/{uid}/publish", Operation: "v1ClusterProfilesPublish", Permission: auth.ClusterProfilePublish, Status: noContent, Mutates: true, Handle: publishProfile},
-		{Method: patch, Pattern: profile + "/{uid}/metadata", Operation: "v1ClusterProfilesUidMetadataUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfileMeta},
-		{Method: get, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileVariables},
-		{Method: get, Pattern: profile + "/{uid}/packs/{packName}/manifests", Operation: "v1ClusterProfilesUidPacksUidManifests", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileManifests},
-		{Method: get, Pattern: "/v1/dashboard/clusterprofiles/metadata", Operation: "v1ClusterProfilesMetadata", Permission: auth.ClusterProfileList, Status: ok, Handle: listProfileMetadata},
 
 		{Method: post, Pattern: "/v1/spectroclusters/azure", Operation: "v1SpectroClustersAzureCreate", Permission: auth.ClusterCreate, Status: created, Body: maxBody, Mutates: true, Handle: createCluster},
 		{Method: get, Pattern: "/v1/spectroclusters", Operation: "v1SpectroClustersList", Permission: auth.ClusterList, Status: ok, Handle: listClusters},

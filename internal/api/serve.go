@@ -202,7 +202,7 @@ func (c *call) audit(kind lazuli.Kind, uid, project string) lazuli.Audit {
 
 func (a *API) write(rt route, c *call, out any) error {
 	h := c.w.Header()
-	if rt.Status == http.StatusNoContent {
+	if rt.Status == http.StatusNoContent || rt.Status == http.StatusAccepted {
 		c.w.WriteHeader(rt.Status)
 		return nil
 	}

@@ -5,6 +5,7 @@ package pack
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 
 	"github.com/lazuli-dev/lazuli"
@@ -113,26 +114,41 @@ const (
 	CodeVersionUnknown  = "PackVersionUnknown"
 	CodeRegistryUnknown = "RegistryUnknown"
 	CodeTypeUnknown     = "PackTypeUnknown"
-	CodeNotServed       = "PackTypeNotServed"
-	CodeMacrosNotServed = "MacrosNotServed"
 	CodeValuesInvalid   = "PackValuesInvalid"
 	CodeManifestInvalid = "ManifestInvalid"
 	CodeProfileType     = "ProfileTypeUnknown"
-	CodeValueIgnored    = "ValueIgnored"    // a notice: the key has no effect
-	CodeVersionUntested = "VersionUntested" // a notice: the maker did not test the pair
+	CodeVariableInvalid = "VariableInvalid"        // a declaration
+	CodeVariableValue   = "VariableValueInvalid"   // a value that a cluster gives
+	CodeVariableMissing = "VariableValueMissing"   // a required variable without a value
+	CodeUndefined       = "PackVariablesUndefined" // Palette's name: a pack refers to a variable that is not declared
+	CodeMacroUndefined  = "MacroUndefined"
+	CodeTemplateInvalid = "PackTemplateInvalid" // {{...}} that cannot be read
+	CodeValueIgnored    = "ValueIgnored"        // a notice: the key has no effect
+	CodeChartIgnored    = "ChartNotInstalled"   // a notice: a helm or oci pack is stored and not deployed
+	CodeLayerImplied    = "LayerImplied"        // a notice: see Imply
+	CodeVersionUntested = "VersionUntested"     // a notice: the maker did not test the pair
 )
 
 // Findings are all findings about a profile, in the order of its layers.
 type Findings []FieldError
 
-// Err returns nil without findings, else a *lazuli.Error of
-// lazuli.CodeInvalidField with one field per finding.
+// Err returns nil without findings, else a *lazuli.Error with one field per
+// finding: of lazuli.CodeVariablesUndefined where a pack refers to a variable
+// that is not declared, else of lazuli.CodeInvalidField.
 func (f Findings) Err() error {
 	var fields lazuli.Fields
+	code := lazuli.CodeInvalidField
 	for _, e := range f {
 		fields.Add(e.Path, "%s", e.Message)
+		if e.Code == CodeUndefined {
+			code = lazuli.CodeVariablesUndefined
+		}
 	}
-	return fields.Err()
+	err := fields.Err()
+	if e, ok := errors.AsType[*lazuli.Error](err); ok {
+		e.Code = code
+	}
+	return err
 }
 
 // stableUID derives a uid from names, so that it survives restarts and is the

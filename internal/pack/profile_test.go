@@ -70,14 +70,14 @@ func TestValidate(t *testing.T) {
 		{"an unknown pack", "infra", []lazuli.Layer{l[0], l[1], {Name: "cni-cilium"}, l[3]}, []string{"spec.template.packs[2].name PackUnknown"}},
 		{"an unsupported minor", "infra", []lazuli.Layer{l[0], {Name: "kubernetes", Tag: "1.32.3"}, l[2], l[3]}, []string{"spec.template.packs[1].tag PackVersionUnknown"}},
 		{"an unknown registry", "add-on", []lazuli.Layer{{Name: "hello-lazuli", RegistryUID: "reg-public"}}, []string{"spec.template.packs[0].registryUid RegistryUnknown"}},
-		{"helm", "add-on", []lazuli.Layer{{Name: "nginx", Type: "helm", Tag: "1.0.0"}}, []string{"spec.template.packs[0].type PackTypeNotServed"}},
-		{"oci", "add-on", []lazuli.Layer{{Name: "nginx", Type: "oci", Tag: "1.0.0"}}, []string{"spec.template.packs[0].type PackTypeNotServed"}},
+		{"helm", "add-on", []lazuli.Layer{{Name: "nginx", Type: "helm", Tag: "1.0.0"}}, nil},
+		{"oci", "add-on", []lazuli.Layer{{Name: "nginx", Type: "oci", Tag: "1.0.0"}}, nil},
 		{"an unknown type", "add-on", []lazuli.Layer{{Name: "nginx", Type: "zarf"}}, []string{"spec.template.packs[0].type PackTypeUnknown"}},
 		{"values that are no YAML", "add-on", []lazuli.Layer{with(addon(), "a: [")}, []string{"spec.template.packs[0].values PackValuesInvalid"}},
 		{"a value that was deleted", "add-on", []lazuli.Layer{with(addon(), "hello: {image: null}")}, []string{"spec.template.packs[0].values PackValuesInvalid"}},
 		{"a map for a text", "add-on", []lazuli.Layer{with(addon(), "hello: {image: {a: b}}")}, []string{"spec.template.packs[0].values PackValuesInvalid"}},
 		{"a text for a number", "add-on", []lazuli.Layer{with(addon(), "hello: {replicas: many}")}, []string{"spec.template.packs[0].values PackValuesInvalid"}},
-		{"a macro", "add-on", []lazuli.Layer{with(addon(), "hello: {image: '{{ .spectro.var.image }}'}")}, []string{"spec.template.packs[0].values MacrosNotServed"}},
+		{"a macro", "add-on", []lazuli.Layer{with(addon(), "hello: {image: '{{ .spectro.var.image }}'}")}, []string{"spec.template.packs[0].values PackValuesInvalid"}},
 		{"a pod range that is none", "infra", []lazuli.Layer{l[0], with(l[1], "pack: {podCIDR: 10.0.0.0}"), l[2], l[3]}, []string{"spec.template.packs[1].values.pack.podCIDR PackValuesInvalid"}},
 		{"a manifest layer without manifests", "add-on", []lazuli.Layer{{Name: "x", Type: "manifest"}}, []string{"spec.template.packs[0].manifests ManifestInvalid"}},
 		{"a manifest without a kind", "add-on", []lazuli.Layer{manifest("a: b")}, []string{"spec.template.packs[0].manifests[0].content ManifestInvalid"}},
@@ -198,9 +198,8 @@ func TestRenderRefuses(t *testing.T) {
 		layer  lazuli.Layer
 		code   lazuli.Code
 	}{
-		{"helm", lazuli.Layer{Name: "nginx", Type: "helm"}, lazuli.CodeNotServed},
-		{"oci", lazuli.Layer{Name: "nginx", Type: "oci"}, lazuli.CodeNotServed},
-		{"a macro", with(addon(), "x: '{{.spectro.macro.x}}'"), lazuli.CodeNotServed},
+		{"an expression", with(addon(), "x: '{{.spectro.macro.x}}'"), lazuli.CodeInvalidField},
+		{"an expression in a manifest", manifest("apiVersion: v1\nkind: X\nmetadata: {name: '{{ .spectro.macro.x }}'}"), lazuli.CodeInvalidField},
 		{"an unknown type", lazuli.Layer{Name: "x", Type: "?"}, lazuli.CodeInvalidField},
 		{"an unknown pack", lazuli.Layer{Name: "x"}, lazuli.CodeInvalidField},
 		{"a bad manifest", manifest("- x"), lazuli.CodeInvalidField},
@@ -235,8 +234,13 @@ func TestRenderAll(t *testing.T) {
 	if _, err := r.RenderAll([]lazuli.Layer{addon(), addon()}, sample()); lazuli.CodeOf(err) != lazuli.CodeInvalidField {
 		t.Errorf("two layers of one name: %v", err)
 	}
-	if _, err := r.RenderAll([]lazuli.Layer{{Name: "x", Type: "helm"}}, sample()); lazuli.CodeOf(err) != lazuli.CodeNotServed {
-		t.Errorf("a helm layer: %v", err)
+	helm := manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}")
+	helm.Type = "helm"
+	if rel, err := r.RenderAll([]lazuli.Layer{helm}, sample()); err != nil || len(rel) != 1 {
+		t.Errorf("a helm layer: %v, %v", rel, err)
+	}
+	if s, err := r.Settings([]lazuli.Layer{helm}); err != nil || len(s.Notices) != 1 || s.Notices[0].Code != pack.CodeChartIgnored {
+		t.Errorf("a helm layer is ignored without a word: %+v, %v", s.Notices, err)
 	}
 }
 

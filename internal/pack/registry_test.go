@@ -41,6 +41,7 @@ func TestBuiltinIsComplete(t *testing.T) {
 	want := []string{
 		"cni-calico-azure 3.33.0 cni", "cni-calico-azure 3.32.2 cni", "cni-calico-azure 3.29.4 cni",
 		"csi-azure 1.34.5 csi", "hello-lazuli 1.0.0 addon",
+		"hello-universe 1.2.0 addon", "hello-universe 1.1.0 addon",
 		"kubernetes 1.37.2 k8s", "kubernetes 1.36.6 k8s", "kubernetes 1.36.3 k8s", "kubernetes 1.35.10 k8s",
 		"ubuntu-azure 24.04 os", "ubuntu-azure 22.04 os",
 	}

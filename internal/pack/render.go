@@ -70,10 +70,13 @@ type templateData struct {
 }
 
 // Render turns a layer into releases, in the order of the stages. Manifests that
-// a user attached to a layer pass through verbatim, in stage addon.
+// a user attached to a layer pass through verbatim, in stage addon. Expressions
+// ({{.spectro...) must be resolved before: see ResolveProfiles.
 //
-// Errors: lazuli.CodeNotServed for types helm and oci and for values with
-// macros, lazuli.CodeInvalidField for a pack or values that do not work.
+// Layers of type helm and oci are of no effect yet beyond their own manifests:
+// Settings says so in a notice.
+//
+// Errors: lazuli.CodeInvalidField for a pack or values that do not work.
 //
 // What it returns is shared and must not be changed.
 func (r *Registry) Render(l lazuli.Layer, c Cluster) ([]Release, error) {
@@ -83,14 +86,12 @@ func (r *Registry) Render(l lazuli.Layer, c Cluster) ([]Release, error) {
 func (r *Registry) render(l lazuli.Layer, c Cluster) ([]Release, error) {
 	var releases []Release
 	switch layerType(l) {
-	case TypeManifest:
+	case TypeManifest, TypeHelm, TypeOCI:
 	case TypeSpectro:
 		var err error
 		if releases, err = r.renderPack(l, c); err != nil {
 			return nil, err
 		}
-	case TypeHelm, TypeOCI:
-		return nil, lazuli.Errorf(lazuli.CodeNotServed, "layer %q is of type %s, which is not served yet", l.Name, l.Type)
 	default:
 		return nil, lazuli.Errorf(lazuli.CodeInvalidField, "layer %q is of the unknown type %q", l.Name, l.Type)
 	}
@@ -168,9 +169,9 @@ func releaseName(layer, pack, release string) string {
 
 // values are the pack's with the layer's laid over them.
 func (b bundle) values(l lazuli.Layer) (map[string]any, error) {
-	if hasMacro(l.Values) {
-		return nil, lazuli.Errorf(lazuli.CodeNotServed,
-			"values of layer %q contain a macro or profile variable ({{.spectro...), which are not served yet", l.Name)
+	if unresolved(l.Values) {
+		return nil, lazuli.Errorf(lazuli.CodeInvalidField,
+			"values of layer %q contain an expression ({{.spectro...) that was not resolved", l.Name)
 	}
 	values, err := MergeValues(b.Values, l.Values)
 	if err != nil {
@@ -179,24 +180,28 @@ func (b bundle) values(l lazuli.Layer) (map[string]any, error) {
 	return values, nil
 }
 
-// hasMacro finds Palette's macros, which are written with or without spaces.
-func hasMacro(values string) bool {
-	for rest := values; ; {
-		_, after, ok := strings.Cut(rest, "{{")
-		if !ok {
-			return false
-		}
-		if strings.HasPrefix(strings.TrimLeft(after, "- \t"), ".spectro.") {
-			return true
-		}
-		rest = after
+// hasMacro finds what may be an expression.
+func hasMacro(text string) bool {
+	return strings.Contains(text, openMark) && strings.Contains(text, ".spectro.")
+}
+
+// unresolved reports whether a text has expressions left.
+func unresolved(text string) bool {
+	if !hasMacro(text) {
+		return false
 	}
+	actions, err := findActions(text)
+	return err != nil || len(actions) > 0
 }
 
 func ownManifests(l lazuli.Layer) ([]Release, error) {
 	var docs []byte
 	for _, m := range l.Manifests {
-		if err := checkManifest(m.Content); err != nil {
+		err := checkManifest(m.Content)
+		if unresolved(m.Content) {
+			err = errUnresolved
+		}
+		if err != nil {
 			return nil, &lazuli.Error{
 				Code: lazuli.CodeInvalidField, Message: fmt.Sprintf("manifest %q of layer %q", m.Name, l.Name), Err: err,
 			}
@@ -234,7 +239,10 @@ func checkManifest(content string) error {
 	return nil
 }
 
-var errNoKind = errors.New("apiVersion and kind are required")
+var (
+	errNoKind     = errors.New("apiVersion and kind are required")
+	errUnresolved = errors.New("contains an expression ({{.spectro...) that was not resolved")
+)
 
 // joinDocuments puts a separator between two YAML streams.
 func joinDocuments(a, b []byte) []byte {

@@ -89,10 +89,14 @@ func (r *Registry) readSettings(layers []lazuli.Layer) (Settings, error) {
 	s := Settings{ProxyMode: "nftables"}
 	var found Findings
 	for i, l := range layers {
+		path := packPath(i)
+		if t := layerType(l); t == TypeHelm || t == TypeOCI {
+			s.Notices = append(s.Notices, FieldError{path + ".type", CodeChartIgnored,
+				fmt.Sprintf("pack %q is of type %s: it is stored, and its chart is not installed by this release", l.Name, t)})
+		}
 		if layerType(l) != TypeSpectro {
 			continue
 		}
-		path := packPath(i)
 		b, err := r.find(l.Name, l.Tag, l.PackUID)
 		if err != nil {
 			found = append(found, r.unknown(path, l, err))

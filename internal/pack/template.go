@@ -209,18 +209,22 @@ func guard(n parse.Node) error {
 
 // execute renders a template within the bound.
 func execute(t *template.Template, data any) ([]byte, error) {
-	w := &boundedBuffer{}
+	w := &boundedBuffer{limit: maxRenderedBytes}
 	if err := t.Execute(w, data); err != nil {
 		return nil, fmt.Errorf("render: %w", err)
 	}
 	return w.Bytes(), nil
 }
 
-type boundedBuffer struct{ bytes.Buffer }
+// boundedBuffer fails a write beyond its limit.
+type boundedBuffer struct {
+	bytes.Buffer
+	limit int
+}
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxRenderedBytes {
-		return 0, fmt.Errorf("a manifest grew beyond %d bytes", maxRenderedBytes)
+	if b.Len()+len(p) > b.limit {
+		return 0, fmt.Errorf("the result grew beyond %d bytes", b.limit)
 	}
 	return b.Buffer.Write(p) // never fails
 }

@@ -21,12 +21,86 @@ const (
 // coreLayers are the four that a cluster cannot be without, in their order.
 func coreLayers() []Layer { return []Layer{LayerOS, LayerK8s, LayerCNI, LayerCSI} }
 
-// Validate checks the layers of a profile: that the packs exist and fill the
+// Validate checks the layers of a cluster: that the packs exist and fill the
 // layers that the type of profile needs, in order; that values are YAML and work
 // in the pack's templates; that manifests are Kubernetes objects. An empty
-// profile type is cluster, as on the wire. Nil means that the profile can be
-// deployed as far as the packs can tell.
+// profile type is cluster, as on the wire. Expressions have to be resolved. Nil
+// means that the layers can be deployed as far as the packs can tell.
+//
+// A layer of type helm or oci is taken with any registry: those are the API's to
+// know.
 func (r *Registry) Validate(profileType string, layers []lazuli.Layer) Findings {
+	return r.validate(profileType, layers, true)
+}
+
+// ValidateProfile checks a profile: as Validate does, but core layers may be
+// missing, which matters when a cluster gets the profile (see Imply). Every
+// variable that a pack refers to must be declared. Layers whose expressions have
+// no value yet are checked as far as that goes: the rest is for the cluster that
+// gives the values.
+func (r *Registry) ValidateProfile(profileType string, layers []lazuli.Layer, vars []Variable, s Scope) Findings {
+	var found Findings
+	defaults := EffectiveValues(vars, nil)
+	sample := make([]lazuli.Layer, len(layers))
+	for i, l := range layers {
+		var bad Findings
+		sample[i], bad = sampleLayer(packPath(i), l, vars, defaults, s)
+		found = append(found, bad...)
+	}
+	return append(found, r.validate(profileType, sample, false)...)
+}
+
+// sampleLayer fills the expressions of a layer with what is known. Texts for
+// which something is not known are left out.
+func sampleLayer(path string, l lazuli.Layer, vars []Variable, defaults map[string]string, s Scope) (lazuli.Layer, Findings) {
+	var found Findings
+	undefined := map[string]bool{}
+	try := func(at, text string) (string, bool) {
+		open := false
+		out, err := fill(text, func(ref reference) (any, error) {
+			switch ref.namespace {
+			case refVariable:
+				value, declared := defaults[ref.name]
+				if !declared && !undefined[ref.name] {
+					undefined[ref.name] = true
+					found = append(found, FieldError{at, CodeUndefined, fmt.Sprintf(
+						"pack %q refers to the variable %q, which the profile does not declare", l.Name, ref.name)})
+				}
+				open = open || value == ""
+				return value, nil
+			case refMacro:
+				if value, ok := s.Macros[ref.name]; ok {
+					return value, nil
+				}
+			}
+			open = true
+			return "", nil
+		}, true)
+		if err != nil {
+			found = append(found, FieldError{at, CodeTemplateInvalid, err.Error()})
+		}
+		return out, err == nil && !open
+	}
+	var known bool
+	if l.Values, known = try(path+".values", l.Values); !known {
+		l.Values = ""
+	}
+	manifests := make([]lazuli.Manifest, 0, len(l.Manifests))
+	for j, m := range l.Manifests {
+		if m.Content, known = try(fmt.Sprintf("%s.manifests[%d].content", path, j), m.Content); !known {
+			m.Content = placeholderManifest
+		}
+		manifests = append(manifests, m)
+	}
+	l.Manifests = manifests
+	return l, found
+}
+
+// placeholderManifest stands for a manifest that cannot be read before a cluster
+// gives values.
+const placeholderManifest = "apiVersion: v1\nkind: List\nmetadata: {}\nitems: []\n"
+
+func (r *Registry) validate(profileType string, layers []lazuli.Layer, complete bool) Findings {
 	var found Findings
 	names := map[string]int{}
 	var kinds []Layer
@@ -44,7 +118,10 @@ func (r *Registry) Validate(profileType string, layers []lazuli.Layer) Findings 
 		found = append(found, bad...)
 		kinds = append(kinds, kind)
 	}
-	found = append(found, placement(profileType, layers, kinds)...)
+	if len(layers) == 0 && !complete {
+		found = append(found, FieldError{"spec.template.packs", CodeLayerMissing, "a profile needs at least one pack"})
+	}
+	found = append(found, placement(profileType, layers, kinds, complete)...)
 	if len(found) == 0 {
 		found = append(found, r.validateSettings(layers)...)
 	}
@@ -56,8 +133,11 @@ func (r *Registry) validateLayer(path string, l lazuli.Layer) (Layer, Findings) 
 	switch layerType(l) {
 	case TypeManifest, TypeSpectro:
 	case TypeHelm, TypeOCI:
-		return LayerAddon, Findings{{path + ".type", CodeNotServed,
-			fmt.Sprintf("layer %q: packs of type %s are not served yet; spectro and manifest are", l.Name, l.Type)}}
+		found := validateManifests(path, l)
+		if _, err := parseValues(l.Values); err != nil {
+			found = append(found, FieldError{path + ".values", CodeValuesInvalid, err.Error()})
+		}
+		return LayerAddon, found
 	default:
 		return "", Findings{{path + ".type", CodeTypeUnknown,
 			fmt.Sprintf("%q is not a type of pack; spectro, helm, manifest and oci are", l.Type)}}
@@ -75,11 +155,7 @@ func (r *Registry) validateLayer(path string, l lazuli.Layer) (Layer, Findings) 
 		return "", append(found, r.unknown(path, l, err))
 	}
 	if _, err := r.renderPack(l, sampleCluster(b.Version)); err != nil {
-		code := CodeValuesInvalid
-		if lazuli.CodeOf(err) == lazuli.CodeNotServed {
-			code = CodeMacrosNotServed
-		}
-		found = append(found, FieldError{path + ".values", code, err.Error()})
+		found = append(found, FieldError{path + ".values", CodeValuesInvalid, err.Error()})
 	}
 	return b.Layer, found
 }
@@ -108,14 +184,14 @@ func validateManifests(path string, l lazuli.Layer) Findings {
 }
 
 // placement checks which layers there are, and their order.
-func placement(profileType string, layers []lazuli.Layer, kinds []Layer) Findings {
+func placement(profileType string, layers []lazuli.Layer, kinds []Layer, complete bool) Findings {
 	const path = "spec.template.packs"
 	var found Findings
 	switch profileType {
 	case ProfileInfra, ProfileCluster, "":
 		for _, want := range coreLayers() {
 			switch n := count(kinds, want); {
-			case n == 0 && !slices.Contains(kinds, ""):
+			case n == 0 && complete && !slices.Contains(kinds, ""):
 				found = append(found, FieldError{path, CodeLayerMissing,
 					fmt.Sprintf("a profile of type %s needs a pack of layer %s", orDefault(ProfileCluster, profileType), want)})
 			case n > 1:

@@ -26,6 +26,8 @@ const (
 	TypeSystem       = "system"                // profile type
 	PackTypeSpectro  = "spectro"
 	PackTypeManifest = "manifest"
+	PackTypeHelm     = "helm"
+	PackTypeOCI      = "oci"
 )
 
 // Keys of metadata.annotations.

@@ -224,6 +224,9 @@ func template(p *lazuli.Profile, layers []lazuli.Layer) *ClusterProfileTemplate 
 func packRefs(layers []lazuli.Layer) []PackRef {
 	out := make([]PackRef, 0, len(layers))
 	for _, l := range layers {
+		if l.Implied { // of the cluster, not of its profile
+			continue
+		}
 		ref := PackRef{
 			Layer: l.Layer, Manifests: make([]ObjectReference, 0, len(l.Manifests)), Name: l.Name, PackUID: l.PackUID,
 			RegistryUID: l.RegistryUID, Tag: l.Tag, Type: l.Type, Values: l.Values, Version: l.Version,
