@@ -285,6 +285,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 		return err
 	})
+	group.Go(func() error { return s.upkeep(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.log.Info("stopping")

@@ -224,6 +224,13 @@ type EventQuery struct {
 	Before string // uid of the last event of the page before
 }
 
+// Upkeep is the work of Store.Upkeep: to drop the events and audits of objects
+// that are gone, and to list objects anew that another release listed.
+type Upkeep struct {
+	KeepGone time.Duration // how long after an object events and audits stay
+	Batch    int           // objects at a time
+}
+
 // Change says that an object, its events or its work changed. It carries no
 // data: read what is now.
 type Change struct {
@@ -288,6 +295,10 @@ type Store interface {
 	// unleased row when it is due, a leased one when its lease is over. ok is
 	// false when there is none.
 	NextDue(ctx context.Context, kinds []lazuli.Kind) (due time.Time, ok bool, err error)
+
+	// Upkeep does a batch of what has to be done now and then, in a transaction
+	// of its own, and reports whether there is more to do.
+	Upkeep(ctx context.Context, u Upkeep) (more bool, err error)
 
 	Close() error
 }

@@ -51,6 +51,15 @@ func (s *Store) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) err
 	})
 }
 
+// Upkeep implements store.Store.
+func (s *Store) Upkeep(ctx context.Context, u store.Upkeep) (more bool, err error) {
+	err = s.update(ctx, func(t *sqltx.Tx) error {
+		more, err = t.Upkeep(ctx, u)
+		return err
+	})
+	return more, err
+}
+
 // update runs fn in a transaction, again while others are in the way, and
 // publishes what it changed.
 func (s *Store) update(ctx context.Context, fn func(*sqltx.Tx) error) error {

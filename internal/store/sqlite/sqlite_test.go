@@ -263,6 +263,84 @@ func TestAuditsAndEventsCannotBeChanged(t *testing.T) {
 	}
 }
 
+func TestAuditsGoWithWhatIsGone(t *testing.T) {
+	t.Parallel()
+	path := file(t)
+	s := open(t, sqlite.Options{Path: path})
+	create(t, s, user("u1"))
+	create(t, s, user("u2"))
+	for _, act := range []func(store.Tx) error{
+		func(tx store.Tx) error {
+			for _, uid := range []string{"u1", "u2"} {
+				if err := tx.AppendAudit(t.Context(), lazuli.Audit{Kind: lazuli.KindUser, Object: uid}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func(tx store.Tx) error { return tx.Delete(t.Context(), lazuli.KindUser, "u1") },
+	} {
+		if err := s.Update(t.Context(), act); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Upkeep(t.Context(), store.Upkeep{Batch: 10}); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	var left string
+	if err := raw(t, path).QueryRowContext(t.Context(), "select count(*), max(object) from audit").Scan(&n, &left); err != nil || n != 1 || left != "u2" {
+		t.Errorf("%d audits are left, of %q, %v; want that of u2", n, left, err)
+	}
+}
+
+// TestListingsOfAnotherReleaseAreMadeAnew opens a database whose listings know
+// no heads and nothing to be found by, as a migration leaves them.
+func TestListingsOfAnotherReleaseAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	path := file(t)
+	old := open(t, sqlite.Options{Path: path})
+	things := make([]*storetest.Thing, 5)
+	for i := range things {
+		things[i] = &storetest.Thing{
+			KindName: lazuli.KindCluster, Meta: lazuli.Meta{UID: fmt.Sprint("c", i), Name: fmt.Sprint("n", i), Labels: map[string]string{"k": "É"}},
+			IndexIs: lazuli.Index{Health: "Good", Facets: map[string][]string{"f": {"x"}}},
+		}
+		create(t, old, things[i])
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := raw(t, path)
+	for _, text := range []string{"update listing set digest='', health=''", "delete from facet", "update label set folded=lower(value)"} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, sqlite.Options{Path: path, Listings: storetest.Listings()})
+	q := store.Query{Kind: lazuli.KindCluster, Heads: true, Sort: store.FieldName, Where: []store.Where{
+		{Field: store.FieldHealth, Op: store.Eq, Value: "Good"},
+		{Facet: "f", Op: store.Eq, Value: "x"},
+		{Label: "k", Op: store.Eq, Value: "é", Case: store.CaseFolded},
+	}}
+	for more, batches := true, 0; more; batches++ {
+		var err error
+		if more, err = s.Upkeep(t.Context(), store.Upkeep{Batch: 2}); err != nil || batches > 5 {
+			t.Fatalf("batch %d: %v", batches, err)
+		}
+	}
+	page, err := s.Query(t.Context(), q)
+	if err != nil || page.Total != len(things) {
+		t.Fatalf("found %d, %v", page.Total, err)
+	}
+	for i, row := range page.Rows {
+		m := things[i].Meta
+		if len(row.Head) == 0 || row.Meta.Version != m.Version || !row.Meta.UpdatedAt.Equal(m.UpdatedAt) {
+			t.Errorf("row %+v, of an object that did not change: %+v", row, m)
+		}
+	}
+}
+
 func TestNewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
 	path := file(t)

@@ -58,6 +58,15 @@ func (s *Store) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) err
 	})
 }
 
+// Upkeep implements store.Store.
+func (s *Store) Upkeep(ctx context.Context, u store.Upkeep) (more bool, err error) {
+	err = s.update(ctx, ordered, func(t *sqltx.Tx) error {
+		more, err = t.Upkeep(ctx, u)
+		return err
+	})
+	return more, err
+}
+
 // durability is what a commit survives.
 type durability string
 

@@ -109,3 +109,25 @@ const (
 	InsertAudit = `insert into audit (uid, at, actor, request_id, operation, project, kind, object, outcome)
  values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 )
+
+// Upkeep.
+const (
+	// NoteGone notes since when an object is gone, of which something was said.
+	NoteGone = `insert into gone (kind, uid, at) select cast($1 as text), cast($2 as text), cast($3 as bigint)
+ where exists (select 1 from event e where e.kind=$1 and e.object=$2)
+ or exists (select 1 from audit a where a.kind=$1 and a.object=$2)
+ on conflict (kind, uid) do update set at=excluded.at`
+
+	// GoneBefore selects objects, those first that are gone for longest.
+	GoneBefore = `select kind, uid from gone where at <= $1 order by at limit $2`
+
+	// DropEvents and DropAudits delete at most $3 rows.
+	DropEvents = `delete from event where seq in (select seq from event where kind=$1 and object=$2 order by seq limit $3)`
+	DropAudits = `delete from audit where seq in (select seq from audit where kind=$1 and object=$2 order by seq limit $3)`
+
+	ForgetGone = `delete from gone where kind=$1 and uid=$2`
+
+	// StaleListings selects the listings that were made by an older release, or
+	// without a way to make heads.
+	StaleListings = `select uid from listing where kind=$1 and (head_version<$2 or digest='') order by uid limit $3`
+)

@@ -52,13 +52,13 @@ func (t *Tx) relist(ctx context.Context, o lazuli.Object, ix lazuli.Index) error
 		return err
 	}
 	kind, h := string(o.Kind()), o.Head()
-	now := sqltext.Micros(t.Now)
-	n, err := t.On.Exec(ctx, sqltext.UpdateHead, kind, h.UID, digest, now, h.Version, version, head)
+	updated := sqltext.Micros(h.UpdatedAt)
+	n, err := t.On.Exec(ctx, sqltext.UpdateHead, kind, h.UID, digest, updated, h.Version, version, head)
 	if err != nil || n > 0 {
 		return err
 	}
 	if _, err := t.On.Exec(ctx, sqltext.UpdateListing, kind, h.UID, h.Project, ix.Owner, h.Name, lazuli.Fold(h.Name),
-		ix.State, ix.Health, now, h.Version, digest, version, head); err != nil {
+		ix.State, ix.Health, updated, h.Version, digest, version, head); err != nil {
 		return err
 	}
 	t.relisted(o.Kind())

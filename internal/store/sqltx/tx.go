@@ -125,7 +125,7 @@ func (t *Tx) Update(ctx context.Context, o lazuli.Object) (err error) {
 	if n == 0 {
 		return t.notUpdated(ctx, o, was)
 	}
-	if err := t.replaceLabels(ctx, o); err != nil {
+	if err := t.replaceLabels(ctx, o, false); err != nil {
 		return t.On.Fail(act, err)
 	}
 	if o.Kind().Listed() {
@@ -137,9 +137,9 @@ func (t *Tx) Update(ctx context.Context, o lazuli.Object) (err error) {
 	return nil
 }
 
-// replaceLabels writes only when they differ: they seldom change, and writers
-// of other objects collide over what is written.
-func (t *Tx) replaceLabels(ctx context.Context, o lazuli.Object) error {
+// replaceLabels writes only when they differ, or always: they seldom change, and
+// writers of other objects collide over what is written.
+func (t *Tx) replaceLabels(ctx context.Context, o lazuli.Object, always bool) error {
 	rows, err := t.On.Query(ctx, sqltext.Labels, string(o.Kind()), o.Head().UID)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (t *Tx) replaceLabels(ctx context.Context, o lazuli.Object) error {
 	}); err != nil {
 		return err
 	}
-	if maps.Equal(have, o.Head().Labels) {
+	if !always && maps.Equal(have, o.Head().Labels) {
 		return nil
 	}
 	if _, err := t.On.Exec(ctx, sqltext.DeleteLabels, string(o.Kind()), o.Head().UID); err != nil {
@@ -223,6 +223,9 @@ func (t *Tx) Delete(ctx context.Context, kind lazuli.Kind, uid string) error {
 		return t.On.Fail(fmt.Sprintf("delete %s %s", kind, uid), err)
 	}
 	if n > 0 {
+		if _, err := t.On.Exec(ctx, sqltext.NoteGone, string(kind), uid, sqltext.Micros(t.Now)); err != nil {
+			return t.On.Fail(fmt.Sprintf("delete %s %s", kind, uid), err)
+		}
 		if kind.Listed() {
 			t.relisted(kind)
 		}

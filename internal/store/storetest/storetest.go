@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"objects", objectCases()},
 		{"query", queryCases()},
 		{"events", eventCases()},
+		{"upkeep", upkeepCases()},
 		{"work", workCases()},
 		{"watch", watchCases()},
 	} {
