@@ -190,7 +190,7 @@ func (r *run) build(ctx context.Context) error {
 	var err error
 	r.machines = model.New(model.Options{})
 	r.sim, err = azuresim.New(azuresim.Config{
-		Seed: r.opts.Seed, Machines: &boots{Machines: r.machines, run: r}, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+		Seed: r.opts.Seed, Machines: &boots{Machines: r.machines, run: r, idle: map[string]bool{}}, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
 	})
 	if err != nil {
 		return fmt.Errorf("make simulator: %w", err)
@@ -470,18 +470,37 @@ func (r *run) settled() bool {
 	return true
 }
 
-// boots starts the simulated machines, but for those that never come up.
+// boots starts the simulated machines, but for those that never come up and
+// those that come up and do not get on.
 type boots struct {
 	*model.Machines
 
-	run *run
+	run  *run
+	idle map[string]bool // lower-case ids of machines that only reported
 }
 
 // Start implements azuresim.Machines.
 func (b *boots) Start(env azuresim.Env, m azuresim.Machine) {
-	if b.run.weather.hits(FaultBoot) {
-		b.run.weather.met(FaultBoot)
-		return
+	sky := b.run.weather
+	switch {
+	case sky.hits(FaultBoot):
+		sky.met(FaultBoot)
+	case sky.hits(FaultJoin):
+		sky.met(FaultJoin)
+		b.idle[strings.ToLower(m.ID)] = true
+		env.After(azuresim.ProvisioningTime(env, m), func() { env.Provisioned(m.ID, nil) })
+		env.After(time.Until(sky.started.Add(sky.Clears)), func() {
+			if b.idle[strings.ToLower(m.ID)] {
+				b.Machines.Start(env, m)
+			}
+		})
+	default:
+		b.Machines.Start(env, m)
 	}
-	b.Machines.Start(env, m)
+}
+
+// Stop implements azuresim.Machines.
+func (b *boots) Stop(id string) {
+	delete(b.idle, strings.ToLower(id))
+	b.Machines.Stop(id)
 }

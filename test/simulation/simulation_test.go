@@ -24,6 +24,7 @@ var (
 	first    = flag.Uint64("first", 1, "the first seed of TestSeeds and TestCampaign")
 	seeds    = flag.Int("seeds", 12, "how many seeds TestSeeds plays, each twice")
 	campaign = flag.Duration("campaign", 0, "how long TestCampaign plays seeds")
+	replay   = flag.Int("replay", 2, "TestCampaign plays each so manieth seed twice")
 	everyNth = flag.Int("every", 100, "TestKillPoints kills at every so manieth point; 1 is each")
 )
 
@@ -251,13 +252,13 @@ func TestCampaign(t *testing.T) {
 	}
 	packs := builtin(t)
 	c := &tally{next: *first, met: map[simulation.Fault]int{}, began: time.Now()}
-	const workers, replayed = 2, 5 // each fifth is played twice
+	const workers = 2
 	for w := range workers {
 		t.Run(fmt.Sprintf("worker %d", w), func(t *testing.T) {
 			t.Parallel()
 			for time.Since(c.began) < *campaign {
 				s := c.take()
-				rep, wrong := judge(t, packs, s, s%replayed == 0)
+				rep, wrong := judge(t, packs, s, s%uint64(max(1, *replay)) == 0)
 				c.add(rep)
 				if len(wrong) > 0 {
 					t.Errorf("seed %d (make seed SEED=%d): %v\n%s", s, s, plan(rep), strings.Join(wrong, "\n"))
@@ -303,8 +304,8 @@ func (c *tally) add(rep *simulation.Report) {
 func (c *tally) String() string {
 	var b strings.Builder
 	took := time.Since(c.began)
-	fmt.Fprintf(&b, "%d seeds, each fifth twice, in %s (%.1f seeds/s, %s of virtual time), processes killed: %d\nfaults met:\n",
-		c.played, took.Round(time.Second), float64(c.played)/took.Seconds(), c.virtual.Round(time.Hour), c.killed)
+	fmt.Fprintf(&b, "%d seeds, %d of them twice, in %s (%.1f seeds/s, %s of virtual time), processes killed: %d\nfaults met:\n",
+		c.played, c.played/max(1, *replay), took.Round(time.Second), float64(c.played)/took.Seconds(), c.virtual.Round(time.Hour), c.killed)
 	for _, f := range slices.Sorted(maps.Keys(c.met)) {
 		fmt.Fprintf(&b, "  %-12s %d\n", f, c.met[f])
 	}

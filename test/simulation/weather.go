@@ -29,6 +29,7 @@ const (
 	FaultAPIServer Fault = "api-server" // the deployed cluster's API does not answer, or not in time
 	FaultCapacity  Fault = "capacity"   // zones without room for a size, until the weather clears
 	FaultBoot      Fault = "boot"       // a machine whose guest never reports
+	FaultJoin      Fault = "join"       // a machine whose guest reports, and that joins only when the weather has cleared
 	FaultKill      Fault = "kill"       // the process dies
 	FaultZombie    Fault = "zombie"     // a process that lost its lease writes late
 	FaultTouch     Fault = "touch"      // the user deletes in the middle of a create
@@ -54,7 +55,7 @@ type Weather struct {
 func perCall() []Fault {
 	return []Fault{
 		FaultRefused, FaultLost, FaultTimeout, FaultThrottle, FaultThrottle2, FaultBroken, FaultHalf, FaultSlow,
-		FaultStuck, FaultExpired, FaultStaleGet, FaultStaleList, FaultLabel, FaultAPIServer, FaultBoot, FaultKill,
+		FaultStuck, FaultExpired, FaultStaleGet, FaultStaleList, FaultLabel, FaultAPIServer, FaultBoot, FaultJoin, FaultKill,
 	}
 }
 
@@ -97,7 +98,7 @@ func newWeather(r *rand.Rand, started time.Time) *Weather {
 // worst is the chance of a fault in the worst seed.
 func worst(f Fault) float64 {
 	switch f {
-	case FaultStaleGet, FaultStaleList, FaultLabel, FaultBoot:
+	case FaultStaleGet, FaultStaleList, FaultLabel, FaultBoot, FaultJoin:
 		return worstRare
 	case FaultKill:
 		return worstKill
