@@ -70,7 +70,8 @@ func mayImport() map[string][]string {
 			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/kubeapi", "internal/azuresim/model",
 			"internal/bootstrap", "internal/cluster", "internal/pack", "internal/store", "internal/store/sqlite", "internal/workload",
 		},
-		"test/e2e": {},
+		"test/e2e":      {},
+		"test/e2e/tape": {"internal/contract"},
 	}
 }
 

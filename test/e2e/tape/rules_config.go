@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tape
+
+import "slices"
+
+// configRules are of cloud configs, their pools and machines. The client's
+// fields have no defaults of the server's, so that anything that is filled in
+// is a difference to it.
+func configRules() map[string]rule {
+	return map[string]rule{
+		"v1CloudConfigsAzureGet": {read: func(l *look) { l.cloudConfig() }},
+		"v1CloudConfigsAzureUidClusterConfig": {written: func(l *look) {
+			if c := l.ofConfig(); c != nil {
+				c.config = at(l.sent, "clusterConfig")
+			}
+		}},
+		"v1CloudConfigsAzureMachinePoolCreate": {written: func(l *look) {
+			if c := l.ofConfig(); c != nil {
+				c.pools = append(c.pools, poolOf(l.sent))
+			}
+		}},
+		"v1CloudConfigsAzureMachinePoolUpdate": {written: func(l *look) {
+			if c := l.ofConfig(); c != nil {
+				for i, p := range c.pools {
+					if text(p, "name") == l.vars["machinePoolName"] {
+						c.pools[i] = poolOf(l.sent)
+					}
+				}
+			}
+		}},
+		"v1CloudConfigsAzureMachinePoolDelete": {written: func(l *look) {
+			if c := l.ofConfig(); c != nil {
+				c.pools = slices.DeleteFunc(c.pools, func(p any) bool { return text(p, "name") == l.vars["machinePoolName"] })
+			}
+		}},
+		"v1CloudConfigsAzurePoolMachinesList": {read: func(l *look) {
+			l.need("items", "listmeta")
+			for _, m := range items(l.got, "items") {
+				l.needIn("items[]", m, "metadata.uid", "metadata.name", "spec", "status", "status.maintenanceStatus")
+			}
+		}},
+		"v1CloudConfigsAzurePoolMachinesUidGet": {read: func(l *look) {
+			l.need("metadata.uid", "metadata.name", "spec", "status", "status.maintenanceStatus")
+		}},
+	}
+}
+
+// ofConfig is the cluster of the cloud config that a request is about.
+func (l *look) ofConfig() *cluster { return l.clusters[l.configs[l.vars["configUid"]]] }
+
+// poolOf is a pool as it must read after it was written: the two halves of the
+// request in one object.
+func poolOf(sent any) any {
+	out := without(at(sent, "poolConfig"), "skipK8sUpgrade")
+	for k, v := range without(at(sent, "cloudConfig")) {
+		out[k] = v
+	}
+	out["osType"] = at(sent, "cloudConfig.osDisk.osType")
+	return copied(out)
+}
+
+func (l *look) cloudConfig() {
+	l.need("spec.cloudAccountRef.uid", "spec.clusterConfig", "spec.machinePoolConfig")
+	l.want(l.got, "kind", "azure")
+	l.want(l.got, "metadata.uid", l.vars["configUid"])
+	for _, p := range items(l.got, "spec.machinePoolConfig") {
+		l.needIn("spec.machinePoolConfig[]", p, "name", "size", "isControlPlane", "osType", "osDisk.managedDisk", "updateStrategy.type")
+	}
+	c := l.ofConfig()
+	if c == nil {
+		return
+	}
+	l.want(l.got, "spec.cloudAccountRef.uid", c.account)
+	l.differences(echo{}.compare("spec.clusterConfig", c.config, at(l.got, "spec.clusterConfig")))
+	const pools = "spec.machinePoolConfig"
+	e := echo{exact: []string{"azs"}, computed: []string{pools + "[].instanceConfig"}}
+	l.differences(e.compare(pools, c.pools, at(l.got, pools)))
+}
