@@ -26,7 +26,6 @@ func gaps() map[string]string {
 		"v1ClusterFeatureComplianceScanCreate":           later,
 		"v1ClusterFeatureComplianceScanGet":              "nothing can be configured yet",
 		"v1ClusterProfilesCreate":                        "an infrastructure profile without a network and storage layer is refused",
-		"v1ProjectsCreate":                               later,
 		"v1ProjectsUidMacrosCreate":                      later,
 		"v1ProjectsUidMacrosDeleteByMacroName":           later,
 		"v1ProjectsUidMacrosList":                        later,

@@ -96,8 +96,8 @@ func newSubstitute(h *Hub) *substitute {
 func versions(a, b string) int {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
-		x, _ := strconv.Atoi(as[i]) //nolint:errcheck // what is no number is 0
-		y, _ := strconv.Atoi(bs[i]) //nolint:errcheck // as above
+		x, _ := strconv.Atoi(as[i]) // what is no number is 0
+		y, _ := strconv.Atoi(bs[i])
 		if c := cmp.Compare(x, y); c != 0 {
 			return c
 		}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -90,9 +91,7 @@ func copied(v any) any {
 func without(v any, names ...string) object {
 	o, _ := v.(object)
 	out := make(object, len(o))
-	for k, e := range o {
-		out[k] = e
-	}
+	maps.Copy(out, o)
 	for _, n := range names {
 		delete(out, n)
 	}

@@ -4,6 +4,7 @@ package tape_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -151,10 +152,7 @@ func conversation() []spoken {
 }
 
 func deleting(c object) object {
-	out := object{}
-	for k, v := range c {
-		out[k] = v
-	}
+	out := maps.Clone(c)
 	out["status"] = object{"state": "Deleting", "location": object{}, "spcApply": object{}, "packs": list{}, "conditions": list{}}
 	return out
 }

@@ -307,7 +307,8 @@ func (p *Player) learn(r *Request, path string, a *Answer, body []byte) {
 }
 
 // make pairs what was made with its recorded uid, which stands in the body where
-// the recorder added it, and else is the next of its sort.
+// the recorder added it, and else is the next of its sort. Later requests name
+// profiles and clusters by it, and none of what is made inside of them.
 func (p *Player) make(r *Request, operation, ours string) {
 	lost := ""
 	if ours == "" {
@@ -322,8 +323,11 @@ func (p *Player) make(r *Request, operation, ours string) {
 		p.words.words[recorded] = ours
 		return
 	}
-	noun := strings.Split(r.Path, "/")[2]
-	p.waiting[noun] = append(p.waiting[noun], made{ours, lost})
+	switch operation {
+	case "v1ClusterProfilesCreate", "v1SpectroClustersAzureCreate":
+		noun := strings.Split(r.Path, "/")[2]
+		p.waiting[noun] = append(p.waiting[noun], made{ours, lost})
+	}
 }
 
 // await waits as the client did before it asked for a cluster again.

@@ -2,7 +2,10 @@
 
 package tape
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // configRules are of cloud configs, their pools and machines. The client's
 // fields have no defaults of the server's, so that anything that is filled in
@@ -53,9 +56,7 @@ func (l *look) ofConfig() *cluster { return l.clusters[l.configs[l.vars["configU
 // request in one object.
 func poolOf(sent any) any {
 	out := without(at(sent, "poolConfig"), "skipK8sUpgrade")
-	for k, v := range without(at(sent, "cloudConfig")) {
-		out[k] = v
-	}
+	maps.Copy(out, without(at(sent, "cloudConfig")))
 	out["osType"] = at(sent, "cloudConfig.osDisk.osType")
 	return copied(out)
 }

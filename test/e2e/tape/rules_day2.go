@@ -31,15 +31,13 @@ func dayTwoRules() map[string]rule {
 	setMember := rule{written: func(l *look) {
 		l.change(func(c *cluster) { maps.Copy(c.clusterConfig, without(l.sent)) })
 	}}
-	for operation, r := range map[string]rule{
+	maps.Copy(out, map[string]rule{
 		"v1ClusterFeatureBackupCreate": setBackup, "v1ClusterFeatureBackupUpdate": setBackup,
 		"v1ClusterFeatureComplianceScanCreate": setScan, "v1ClusterFeatureComplianceScanUpdate": setScan,
 		"v1SpectroClustersUidClusterMetaAttributeUpdate": setMember, "v1SpectroClustersUidTimezoneUpdate": setMember,
 		"V1HostClusterConfigUpdate": setMember, "v1SpectroClustersUidLifecycleConfigUpdate": setMember,
 		"V1ControlPlaneHealthCheckTimeoutUpdate": setMember,
-	} {
-		out[operation] = r
-	}
+	})
 	return out
 }
 

@@ -100,21 +100,23 @@ func split(all []Request) (before, after []Request) {
 const longestLine = 1 << 20
 
 func read(dir, name string) ([]Request, error) {
-	f, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // a directory that the test names
+	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("open a recording: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	var out []Request
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
 		var rec struct {
-			T       float64
-			M, P, Q string
-			Hdr     map[string]string
-			Body    json.RawMessage
-			Status  int
+			T      float64           `json:"t"`
+			M      string            `json:"m"`
+			P      string            `json:"p"`
+			Q      string            `json:"q"`
+			Hdr    map[string]string `json:"hdr"`
+			Body   json.RawMessage   `json:"body"`
+			Status int               `json:"status"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
 			return nil, fmt.Errorf("read %s:%d: %w", name, len(out)+1, err)
