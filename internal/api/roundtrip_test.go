@@ -400,13 +400,18 @@ func TestSpoiltClustersAreRefused(t *testing.T) {
 		reason string
 		do     func(body, pool object)
 	}{
-		{"two control planes in a pool", func(_, p object) { p["poolConfig"].(object)["isControlPlane"] = true; p["poolConfig"].(object)["size"] = 2 }},
+		{"two control planes in a pool", func(_, p object) {
+			p["poolConfig"].(object)["isControlPlane"] = true
+			p["poolConfig"].(object)["size"] = 2
+		}},
 		{"a size below nothing", func(_, p object) { p["poolConfig"].(object)["size"] = -1 }},
 		{"a size without a number", func(_, p object) { p["poolConfig"].(object)["size"] = "three" }},
 		{"no name", func(_, p object) { p["poolConfig"].(object)["name"] = "" }},
 		{"a machine size that nobody sells", func(_, p object) { p["cloudConfig"].(object)["instanceType"] = "Standard_None" }},
 		{"a zone that is none", func(_, p object) { p["cloudConfig"].(object)["azs"] = []any{"x"} }},
-		{"a disk type that is none", func(_, p object) { at(p, "cloudConfig", "osDisk").(object)["managedDisk"] = object{"storageAccountType": "Floppy"} }},
+		{"a disk type that is none", func(_, p object) {
+			at(p, "cloudConfig", "osDisk").(object)["managedDisk"] = object{"storageAccountType": "Floppy"}
+		}},
 		{"an effect that is none", func(_, p object) { p["poolConfig"].(object)["taints"] = []any{object{"key": "k", "effect": "Maybe"}} }},
 		{"a strategy that is none", func(_, p object) { p["poolConfig"].(object)["updateStrategy"] = object{"type": "Sideways"} }},
 		{"no account", func(b, _ object) { at(b, "spec").(object)["cloudAccountUid"] = "000000000000000000000000" }},

@@ -13,6 +13,7 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/auth"
 	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 const (
@@ -92,9 +93,6 @@ func readyz(a *API, c *call) (any, error) {
 // getContract serves the document that the API is held to.
 func getContract(*API, *call) (any, error) { return document(contract.Document()), nil }
 
-// Version is the answer of GET /lazuli/v1/version.
-type Version struct {
-	Version string `json:"version"`
+func getVersion(a *API, _ *call) (any, error) {
+	return wire.HubVersion{Version: orElse(a.Version, "dev")}, nil
 }
-
-func getVersion(a *API, _ *call) (any, error) { return Version{Version: orElse(a.Version, "dev")}, nil }

@@ -12,6 +12,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 // Phases of a cluster's tasks.
@@ -19,39 +20,6 @@ const (
 	PhaseCreate = "create"
 	PhaseDelete = "delete"
 )
-
-// Task is one node of a cluster's graph, as users watch it.
-type Task struct {
-	Name      string           `json:"name"`
-	Title     string           `json:"title"`
-	State     lazuli.NodeState `json:"state"`
-	StartedAt palette.Time     `json:"startedAt,omitzero"`
-	EndedAt   palette.Time     `json:"endedAt,omitzero"`
-	// DurationMS is how long it took, or has been going on.
-	DurationMS int64       `json:"durationMs,omitempty"`
-	Message    string      `json:"message,omitempty"`
-	Remedy     string      `json:"remedy,omitempty"`
-	Code       lazuli.Code `json:"code,omitempty"`
-	Deps       []string    `json:"deps"` // names of tasks that must be done first
-	Attempts   int         `json:"attempts"`
-	AzureID    string      `json:"azureId,omitempty"`
-}
-
-// Tasks is what is under way for a cluster.
-type Tasks struct {
-	ClusterUID string              `json:"clusterUid"`
-	Name       string              `json:"name"`
-	State      lazuli.ClusterState `json:"state"`
-	Health     string              `json:"health"`
-	Message    string              `json:"message,omitempty"`
-	Phase      string              `json:"phase"` // create, delete
-	StartedAt  palette.Time        `json:"startedAt,omitzero"`
-	RunningAt  palette.Time        `json:"runningAt,omitzero"`
-	DeletedAt  palette.Time        `json:"deletedAt,omitzero"`
-	Total      int                 `json:"total"`
-	Done       int                 `json:"done"`
-	Tasks      []Task              `json:"tasks"`
-}
 
 func getTasks(a *API, c *call) (any, error) {
 	cl, err := get[lazuli.Cluster](c.ctx(), a.Store, c, c.param("uid"))
@@ -61,15 +29,15 @@ func getTasks(a *API, c *call) (any, error) {
 	return a.tasks(c, cl)
 }
 
-func (a *API) tasks(c *call, cl *lazuli.Cluster) (Tasks, error) {
+func (a *API) tasks(c *call, cl *lazuli.Cluster) (wire.ClusterTasks, error) {
 	nodes, err := a.nodes(c, cl.UID)
 	if err != nil {
-		return Tasks{}, err
+		return wire.ClusterTasks{}, err
 	}
-	out := Tasks{
-		ClusterUID: cl.UID, Name: cl.Name, State: cl.Status.State, Health: palette.Health(cl), Message: cl.Status.Message,
+	out := wire.ClusterTasks{
+		ClusterUID: cl.UID, Name: cl.Name, State: wire.ClusterTasksState(cl.Status.State), Health: palette.Health(cl), Message: cl.Status.Message,
 		Phase: PhaseCreate, StartedAt: palette.At(cl.Status.StartedAt), RunningAt: palette.At(cl.Status.RunningAt),
-		DeletedAt: palette.At(cl.Status.DeletedAt), Total: len(nodes), Tasks: make([]Task, 0, len(nodes)),
+		DeletedAt: palette.At(cl.Status.DeletedAt), Total: len(nodes), Tasks: make([]wire.ClusterTask, 0, len(nodes)),
 	}
 	ends := lazuli.NodeDone
 	if cl.Delete != nil {
@@ -86,10 +54,10 @@ func (a *API) tasks(c *call, cl *lazuli.Cluster) (Tasks, error) {
 	return out, nil
 }
 
-func taskOf(n *lazuli.Node, now time.Time) Task {
-	t := Task{
-		Name: n.Name, Title: n.Title, State: n.State, StartedAt: palette.At(n.StartedAt), EndedAt: palette.At(n.EndedAt),
-		Message: n.Message, Remedy: n.Remedy, Code: n.Code, Deps: n.Deps, Attempts: n.Attempts, AzureID: n.AzureID,
+func taskOf(n *lazuli.Node, now time.Time) wire.ClusterTask {
+	t := wire.ClusterTask{
+		Name: n.Name, Title: n.Title, State: string(n.State), StartedAt: palette.At(n.StartedAt), EndedAt: palette.At(n.EndedAt),
+		Message: n.Message, Remedy: n.Remedy, Code: string(n.Code), Deps: n.Deps, Attempts: n.Attempts, AzureID: n.AzureID,
 	}
 	if t.Deps == nil {
 		t.Deps = []string{}
@@ -97,9 +65,9 @@ func taskOf(n *lazuli.Node, now time.Time) Task {
 	switch {
 	case n.StartedAt.IsZero():
 	case n.EndedAt.IsZero():
-		t.DurationMS = now.Sub(n.StartedAt).Milliseconds()
+		t.DurationMs = now.Sub(n.StartedAt).Milliseconds()
 	default:
-		t.DurationMS = n.EndedAt.Sub(n.StartedAt).Milliseconds()
+		t.DurationMs = n.EndedAt.Sub(n.StartedAt).Milliseconds()
 	}
 	return t
 }
@@ -147,12 +115,12 @@ func getGraph(a *API, c *call) (any, error) {
 }
 
 // mermaid draws tasks as a Mermaid flow chart.
-func mermaid(tasks []Task) string {
+func mermaid(tasks []wire.ClusterTask) string {
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
 	ids := make(map[string]string, len(tasks))
 	ordered := slices.Clone(tasks)
-	slices.SortFunc(ordered, func(x, y Task) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(ordered, func(x, y wire.ClusterTask) int { return cmp.Compare(x.Name, y.Name) })
 	for i, t := range ordered {
 		ids[t.Name] = fmt.Sprintf("n%d", i)
 		fmt.Fprintf(&b, "  n%d[\"%s<br/>%s\"]:::%s\n", i, mermaidText(orElse(t.Title, t.Name)), mermaidText(taskLine(&t)), t.State)
@@ -167,11 +135,11 @@ func mermaid(tasks []Task) string {
 	return b.String()
 }
 
-func taskLine(t *Task) string {
-	if t.DurationMS == 0 {
+func taskLine(t *wire.ClusterTask) string {
+	if t.DurationMs == 0 {
 		return string(t.State)
 	}
-	d := time.Duration(t.DurationMS) * time.Millisecond
+	d := time.Duration(t.DurationMs) * time.Millisecond
 	return fmt.Sprintf("%s %s", t.State, d.Round(100*time.Millisecond)) // a tenth of a second
 }
 
@@ -182,26 +150,17 @@ func mermaidText(s string) string {
 	).Replace(s)
 }
 
-// Event is an event of ours.
-type Event struct {
-	UID      string          `json:"uid"`
-	At       palette.Time    `json:"at"`
-	Severity lazuli.Severity `json:"severity"`
-	Reason   string          `json:"reason"`
-	Message  string          `json:"message"`
-}
-
 // listEvents answers the events of a cluster, newest first.
 func listEvents(a *API, c *call) (any, error) {
 	events, meta, err := a.events(c, c.param("uid"))
 	if err != nil {
 		return nil, err
 	}
-	items := make([]Event, 0, len(events))
+	items := make([]wire.HubEvent, 0, len(events))
 	for i := range events {
 		e := &events[i]
-		items = append(items, Event{
-			UID: e.UID, At: palette.At(e.At), Severity: e.Severity, Reason: e.Reason, Message: e.Message,
+		items = append(items, wire.HubEvent{
+			UID: e.UID, At: palette.At(e.At), Severity: string(e.Severity), Reason: e.Reason, Message: e.Message,
 		})
 	}
 	return palette.NewList(items, meta), nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 const (
@@ -109,10 +110,10 @@ func (s *stream) send() error {
 		return err
 	}
 	running := t
-	running.Tasks = append([]Task(nil), t.Tasks...)
+	running.Tasks = append([]wire.ClusterTask(nil), t.Tasks...)
 	for i := range running.Tasks {
 		if running.Tasks[i].EndedAt.IsZero() {
-			running.Tasks[i].DurationMS = 0 // grows by itself: no news
+			running.Tasks[i].DurationMs = 0 // grows by itself: no news
 		}
 	}
 	news, err := json.Marshal(running)

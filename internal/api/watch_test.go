@@ -15,10 +15,11 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/api"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 // stream opens a watch over a socket and returns its tasks events.
-func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tasks, context.CancelFunc) {
+func (w *world) stream(server *httptest.Server, uid, key string) (<-chan wire.ClusterTasks, context.CancelFunc) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/lazuli/v1/clusters/"+uid+"/watch", nil)
@@ -33,7 +34,7 @@ func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tas
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		w.t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
-	out := make(chan api.Tasks)
+	out := make(chan wire.ClusterTasks)
 	go func() {
 		defer close(out)
 		defer resp.Body.Close() // the test is over
@@ -44,7 +45,7 @@ func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tas
 			if !ok {
 				continue
 			}
-			var t api.Tasks
+			var t wire.ClusterTasks
 			if json.Unmarshal([]byte(data), &t) != nil {
 				return
 			}
@@ -58,14 +59,14 @@ func (w *world) stream(server *httptest.Server, uid, key string) (<-chan api.Tas
 	return out, cancel
 }
 
-func next(t *testing.T, ch <-chan api.Tasks) (api.Tasks, bool) {
+func next(t *testing.T, ch <-chan wire.ClusterTasks) (wire.ClusterTasks, bool) {
 	t.Helper()
 	select {
 	case v, ok := <-ch:
 		return v, ok
 	case <-time.After(20 * time.Second):
 		t.Fatal("nothing came")
-		return api.Tasks{}, false
+		return wire.ClusterTasks{}, false
 	}
 }
 
@@ -77,7 +78,7 @@ func TestWatch(t *testing.T) {
 	t.Cleanup(server.Close)
 	ch, cancel := w.stream(server, uid, adminKey)
 	defer cancel()
-	if got, _ := next(t, ch); got.State != lazuli.StatePending || got.ClusterUID != uid {
+	if got, _ := next(t, ch); got.State != wire.ClusterTasksStatePending || got.ClusterUID != uid {
 		t.Fatalf("first %+v", got)
 	}
 	second, cancelSecond := w.stream(server, uid, adminKey)
@@ -91,11 +92,11 @@ func TestWatch(t *testing.T) {
 	w.change(other, func(c *lazuli.Cluster) { c.Status.Message = "not ours" })
 	node := &lazuli.Node{Meta: lazuli.Meta{UID: strings.Repeat("e", 24), Name: "vnet"}, ClusterUID: uid, State: lazuli.NodeWorking}
 	w.add(node)
-	if got, _ := next(t, ch); len(got.Tasks) != 1 || got.Tasks[0].State != lazuli.NodeWorking {
+	if got, _ := next(t, ch); len(got.Tasks) != 1 || got.Tasks[0].State != string(lazuli.NodeWorking) {
 		t.Fatalf("after a node: %+v", got)
 	}
 	w.change(uid, func(c *lazuli.Cluster) { c.Status.State = lazuli.StateRunning })
-	if got, _ := next(t, ch); got.State != lazuli.StateRunning {
+	if got, _ := next(t, ch); got.State != wire.ClusterTasksStateRunning {
 		t.Fatalf("after the cluster: %+v", got)
 	}
 	w.api.Close()

@@ -5,20 +5,20 @@ package cli
 import (
 	"io"
 
-	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 // ShowLines shows moments one after the other as lines.
-func ShowLines(w io.Writer, moments []client.Tasks) {
+func ShowLines(w io.Writer, moments []wire.ClusterTasks) {
 	show(&lines{w: w, seen: map[string]string{}}, moments)
 }
 
 // ShowChart shows moments one after the other as on a terminal.
-func ShowChart(w io.Writer, width, height int, color bool, moments []client.Tasks) {
+func ShowChart(w io.Writer, width, height int, color bool, moments []wire.ClusterTasks) {
 	show(&chart{w: w, width: width, height: height, color: color}, moments)
 }
 
-func show(v view, moments []client.Tasks) {
+func show(v view, moments []wire.ClusterTasks) {
 	for _, m := range moments {
 		v.update(progressOf(m))
 	}
@@ -26,7 +26,7 @@ func show(v view, moments []client.Tasks) {
 }
 
 // Stuck is the title of the task that holds a cluster up, or "".
-func Stuck(t client.Tasks) string {
+func Stuck(t wire.ClusterTasks) string {
 	x, _ := stuck(progressOf(t))
 	return x.title
 }

@@ -12,22 +12,22 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/cli"
-	"github.com/lazuli-dev/lazuli/internal/client"
 	"github.com/lazuli-dev/lazuli/internal/palette"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 func at(seconds float64) palette.Time {
 	return palette.At(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second))))
 }
 
-func task(name string, state lazuli.NodeState, from, to float64) client.Task {
-	t := client.Task{Name: name, Title: "The " + name, State: state}
+func task(name string, state lazuli.NodeState, from, to float64) wire.ClusterTask {
+	t := wire.ClusterTask{Name: name, Title: "The " + name, State: string(state)}
 	if from >= 0 {
 		t.StartedAt = at(from)
 	}
 	if to >= 0 {
 		t.EndedAt = at(to)
-		t.DurationMS = int64((to - from) * 1000)
+		t.DurationMs = int64((to - from) * 1000)
 	}
 	if !strings.HasPrefix(name, "ready") {
 		t.AzureID = "/subscriptions/x/" + name
@@ -38,16 +38,16 @@ func task(name string, state lazuli.NodeState, from, to float64) client.Task {
 const never = -1
 
 // creation is a cluster that comes up, with one task that fails on the way.
-func creation() []client.Tasks {
-	head := client.Tasks{ClusterUID: "u", Name: "demo", Phase: "create", StartedAt: at(0)}
-	moment := func(state lazuli.ClusterState, tasks ...client.Task) client.Tasks {
+func creation() []wire.ClusterTasks {
+	head := wire.ClusterTasks{ClusterUID: "u", Name: "demo", Phase: "create", StartedAt: at(0)}
+	moment := func(state lazuli.ClusterState, tasks ...wire.ClusterTask) wire.ClusterTasks {
 		m := head
-		m.State, m.Tasks = state, tasks
+		m.State, m.Tasks = wire.ClusterTasksState(state), tasks
 		return m
 	}
 	failed := task("vm", lazuli.NodeFailed, 2, never)
 	failed.Message, failed.Remedy = "no room in zone 1\x1b[2J", "choose another zone"
-	return []client.Tasks{
+	return []wire.ClusterTasks{
 		moment(lazuli.StatePending, task("net", lazuli.NodeWaiting, never, never)),
 		moment(lazuli.StateProvisioning, task("net", lazuli.NodeWorking, 0.5, never), task("ip", lazuli.NodeDone, 0.25, 1),
 			task("vm", lazuli.NodeWaiting, never, never)),
@@ -57,16 +57,16 @@ func creation() []client.Tasks {
 	}
 }
 
-func deletion() []client.Tasks {
-	head := client.Tasks{ClusterUID: "u", Name: "demo", Phase: "delete", StartedAt: at(100), State: lazuli.StateDeleting}
-	moment := func(tasks ...client.Task) client.Tasks {
+func deletion() []wire.ClusterTasks {
+	head := wire.ClusterTasks{ClusterUID: "u", Name: "demo", Phase: "delete", StartedAt: at(100), State: wire.ClusterTasksStateDeleting}
+	moment := func(tasks ...wire.ClusterTask) wire.ClusterTasks {
 		m := head
 		m.Tasks = tasks
 		return m
 	}
 	gone := moment(task("net", lazuli.NodeGone, 0.5, 104), task("vm", lazuli.NodeGone, 2, 103), task("ready", lazuli.NodeGone, 3, 66))
-	gone.State, gone.DeletedAt = lazuli.StateDeleted, at(105)
-	return []client.Tasks{
+	gone.State, gone.DeletedAt = wire.ClusterTasksStateDeleted, at(105)
+	return []wire.ClusterTasks{
 		moment(task("net", lazuli.NodeDone, 0.5, 2), task("vm", lazuli.NodeDeleting, 2, never), task("ready", lazuli.NodeGone, 3, 66)),
 		moment(task("net", lazuli.NodeDeleting, 0.5, never), task("vm", lazuli.NodeGone, 2, 103), task("ready", lazuli.NodeGone, 3, 66)),
 		gone,
@@ -94,7 +94,7 @@ func TestChart(t *testing.T) {
 // TestChartFitsTheScreen: a drawing that scrolls cannot be drawn over.
 func TestChartFitsTheScreen(t *testing.T) {
 	t.Parallel()
-	m := client.Tasks{ClusterUID: "u", Name: "demo", State: lazuli.StateProvisioning, StartedAt: at(0)}
+	m := wire.ClusterTasks{ClusterUID: "u", Name: "demo", State: wire.ClusterTasksStateProvisioning, StartedAt: at(0)}
 	for i := range 30 {
 		m.Tasks = append(m.Tasks, task(fmt.Sprintf("done%d", i), lazuli.NodeDone, 0, float64(i)))
 	}
@@ -103,7 +103,7 @@ func TestChartFitsTheScreen(t *testing.T) {
 		m.Tasks = append(m.Tasks, task(fmt.Sprintf("waiting%d", i), lazuli.NodeWaiting, never, never))
 	}
 	var b bytes.Buffer
-	cli.ShowChart(&b, 80, 10, false, []client.Tasks{m})
+	cli.ShowChart(&b, 80, 10, false, []wire.ClusterTasks{m})
 	drawn, all, ok := strings.Cut(b.String(), "\x1b[")
 	if n := strings.Count(drawn, "\n"); !ok || n >= 10 {
 		t.Errorf("%d lines on a screen of 10", n)
@@ -120,14 +120,14 @@ func TestStuck(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		reason string
-		tasks  []client.Task
+		tasks  []wire.ClusterTask
 		want   string
 	}{
-		{"all is well", []client.Task{task("a", lazuli.NodeDone, 0, 1), task("b", lazuli.NodeWaiting, never, never)}, ""},
-		{"something may still change it", []client.Task{task("a", lazuli.NodeFailed, 0, never), task("b", lazuli.NodeWorking, 0, never)}, ""},
-		{"only a human can help", []client.Task{task("a", lazuli.NodeFailed, 0, never), task("b", lazuli.NodeWaiting, never, never)}, "The a"},
+		{"all is well", []wire.ClusterTask{task("a", lazuli.NodeDone, 0, 1), task("b", lazuli.NodeWaiting, never, never)}, ""},
+		{"something may still change it", []wire.ClusterTask{task("a", lazuli.NodeFailed, 0, never), task("b", lazuli.NodeWorking, 0, never)}, ""},
+		{"only a human can help", []wire.ClusterTask{task("a", lazuli.NodeFailed, 0, never), task("b", lazuli.NodeWaiting, never, never)}, "The a"},
 	} {
-		if got := cli.Stuck(client.Tasks{Tasks: tt.tasks}); got != tt.want {
+		if got := cli.Stuck(wire.ClusterTasks{Tasks: tt.tasks}); got != tt.want {
 			t.Errorf("%s: %q", tt.reason, got)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/client"
 	"github.com/lazuli-dev/lazuli/internal/palette"
+	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
 // look asks the hub once. A cluster that was seen and is not there any more is
@@ -31,7 +32,7 @@ func look(ctx context.Context, c *client.Client, uid string, last progress) (pro
 
 // progressOf takes the hub's clock from the tasks, so that a clock that is
 // wrong here changes nothing that is shown.
-func progressOf(t client.Tasks) progress {
+func progressOf(t wire.ClusterTasks) progress {
 	p := progress{
 		cluster: t.Name, uid: t.ClusterUID, state: string(t.State), health: t.Health, message: t.Message,
 		created: t.StartedAt.Time, now: t.StartedAt.Time, deleting: t.Phase == "delete",
@@ -40,13 +41,13 @@ func progressOf(t client.Tasks) progress {
 	p.later(t.DeletedAt.Time)
 	for _, x := range t.Tasks {
 		p.tasks = append(p.tasks, task{
-			name: x.Name, title: first(x.Title, x.Name), state: string(x.State),
+			name: x.Name, title: first(x.Title, x.Name), state: x.State,
 			started: x.StartedAt.Time, ended: x.EndedAt.Time, message: x.Message, remedy: x.Remedy,
 			inAzure: x.AzureID != "",
 		})
 		p.later(x.EndedAt.Time)
 		if !x.StartedAt.IsZero() {
-			p.later(x.StartedAt.Add(time.Duration(x.DurationMS) * time.Millisecond))
+			p.later(x.StartedAt.Add(time.Duration(x.DurationMs) * time.Millisecond))
 		}
 	}
 	return p
@@ -78,18 +79,18 @@ func (a *app) clusterTasks() *cobra.Command {
 	return cmd
 }
 
-func taskRows(t client.Tasks) [][]string {
+func taskRows(t wire.ClusterTasks) [][]string {
 	rows := make([][]string, 0, len(t.Tasks))
 	for _, x := range t.Tasks {
 		duration, message := "", x.Message
 		if !x.StartedAt.IsZero() {
-			duration = seconds(time.Duration(x.DurationMS) * time.Millisecond)
+			duration = seconds(time.Duration(x.DurationMs) * time.Millisecond)
 		}
 		if x.Remedy != "" {
 			message += " What helps: " + x.Remedy
 		}
 		rows = append(rows, []string{
-			first(x.Title, x.Name), string(x.State), duration, fmt.Sprint(x.Attempts), strings.TrimSpace(message),
+			first(x.Title, x.Name), x.State, duration, fmt.Sprint(x.Attempts), strings.TrimSpace(message),
 		})
 	}
 	return rows
