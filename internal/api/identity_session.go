@@ -10,15 +10,18 @@ import (
 
 const authTypePassword = "password"
 
+// maxCredentialBody bounds the bodies that are read without a credential.
+const maxCredentialBody = 16 << 10
+
 func sessionRoutes() []route {
 	const password = "/v1/auth/password/{passwordToken}"
 	return []route{
-		{Method: methodPost, Pattern: "/v1/auth/authenticate", Operation: "v1Authenticate", Public: true, Status: ok, Body: maxBody, Handle: signIn},
+		{Method: methodPost, Pattern: "/v1/auth/authenticate", Operation: "v1Authenticate", Public: true, Status: ok, Body: maxCredentialBody, Handle: signIn},
 		{Method: methodGet, Pattern: "/v1/auth/refresh/{token}", Operation: "v1AuthRefresh", Public: true, Secret: true, Status: ok, Handle: refresh},
 		{Method: methodGet, Pattern: "/v1/auth/org", Operation: "v1AuthOrg", Public: true, Status: ok, Handle: getOrg},
 		{Method: methodGet, Pattern: "/v1/auth/orgs", Operation: "V1AuthOrgs", Public: true, Status: ok, Handle: listOrgs},
-		{Method: methodPatch, Pattern: password + "/activate", Operation: "v1PasswordActivate", Public: true, Secret: true, Status: noContent, Body: maxBody, Mutates: true, Handle: activate},
-		{Method: methodPatch, Pattern: password + "/reset", Operation: "v1PasswordReset", Public: true, Secret: true, Status: noContent, Body: maxBody, Mutates: true, Handle: activate},
+		{Method: methodPatch, Pattern: password + "/activate", Operation: "v1PasswordActivate", Public: true, Secret: true, Status: noContent, Body: maxCredentialBody, Mutates: true, Handle: activate},
+		{Method: methodPatch, Pattern: password + "/reset", Operation: "v1PasswordReset", Public: true, Secret: true, Status: noContent, Body: maxCredentialBody, Mutates: true, Handle: activate},
 		{Method: methodPost, Pattern: "/v1/users/auth/tokens/revoke", Operation: "v1UsersAuthTokensRevoke", Permission: auth.None, Status: noContent, Body: maxBody, Mutates: true, Handle: endSessions},
 		{Method: methodGet, Pattern: "/v1/users/info", Operation: "v1UsersInfoGet", Permission: auth.None, Status: ok, Handle: getUserInfo},
 	}
