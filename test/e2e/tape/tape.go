@@ -104,7 +104,7 @@ func read(dir, name string) ([]Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a recording: %w", err)
 	}
-	defer f.Close() // only read
+	defer f.Close() //nolint:errcheck // only read
 	var out []Request
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, longestLine)
