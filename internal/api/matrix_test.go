@@ -358,13 +358,11 @@ func TestMatrix(t *testing.T) {
 		fmt.Fprintf(&b, "%s %s\n", p.letter, p.name)
 	}
 	b.WriteByte('\n')
+	for _, p := range everybody {
+		b.WriteString(p.letter)
+	}
+	b.WriteByte('\n')
 	for i, s := range table {
-		if i%20 == 0 {
-			for _, p := range everybody {
-				b.WriteString(p.letter)
-			}
-			b.WriteByte('\n')
-		}
 		for j := range everybody {
 			b.WriteRune(rows[j][i])
 		}
