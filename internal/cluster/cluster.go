@@ -86,7 +86,10 @@ const (
 )
 
 // Reconciler makes Azure and the deployed cluster match what is desired.
-type Reconciler struct{ cfg Config }
+type Reconciler struct {
+	cfg      Config
+	patience patience
+}
 
 // New checks the configuration and fills its defaults.
 func New(cfg Config) (*Reconciler, error) {

@@ -24,7 +24,7 @@ const (
 	// deleted: the cluster's own cloud controller does it, too.
 	dropTime = 5 * time.Minute
 	// joinTime is within which a worker has to join once its VM was asked for and
-	// the API server answers. Boots that install their software take 6 minutes.
+	// the API server answers, as one process sees it without a break. Boots that install their software take 6 minutes.
 	joinTime = 30 * time.Minute
 )
 
@@ -320,7 +320,6 @@ func machineOf(node string) string {
 // overdue replaces the workers that ought to have joined long ago. The look at
 // the cluster that this follows succeeded: they are known not to be there.
 func (s *step) overdue() error {
-	api := s.Nodes[nodeAPIServer]
 	for _, m := range s.machines() {
 		vm := s.Nodes[prefixVM+m.Name]
 		// A control plane that joined half may be a member of etcd by now.
@@ -328,12 +327,9 @@ func (s *step) overdue() error {
 			vm.State != lazuli.NodeDone && vm.State != lazuli.NodeWorking {
 			continue
 		}
-		since := vm.IntentAt
-		if api.EndedAt.After(since) {
-			since = api.EndedAt
-		}
-		if s.now.Sub(since) < joinTime {
-			s.at(since.Add(joinTime))
+		// Not by the wall: a clock that jumped must not replace a machine.
+		if left := joinTime - s.waited[m.Name]; left > 0 {
+			s.at(s.now.Add(left))
 			continue
 		}
 		if s.replacedLately(m.Pool) >= maxReplaced {

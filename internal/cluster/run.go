@@ -58,6 +58,7 @@ func (r *Session) Step(ctx context.Context, answers []Answer, inFlight map[strin
 	if err := r.refresh(ctx); err != nil {
 		return Plan{}, err
 	}
+	r.patience.look(r.world)
 	plan, err := Step(r.world, answers, inFlight, r.now(), r.cfg.Random)
 	if err != nil {
 		return Plan{}, err

@@ -50,6 +50,7 @@ type World struct {
 	listed      time.Time                 // last answer of ActList
 	found       map[string]resource.Found // by lower-case id, of the last list
 	absent      map[string]bool           // nodes that Azure said are not there
+	waited      map[string]time.Duration  // how long machines are waited for, by a clock that never steps
 	checked     map[string]time.Time      // last answer of ActStatus by release
 	dropped     map[string]bool           // machines whose Node is no more
 	dropping    map[string]time.Time      // machines without a VM, since when their Node is to be deleted
@@ -76,6 +77,7 @@ func NewWorld(c *lazuli.Cluster, spec lazuli.ClusterSpec, settings pack.Settings
 		found:   map[string]resource.Found{},
 		absent:  map[string]bool{},
 		checked: map[string]time.Time{},
+		waited:  map[string]time.Duration{},
 		dropped: map[string]bool{}, dropping: map[string]time.Time{},
 	}
 	w.clean()

@@ -103,6 +103,14 @@ func (r *run) world(ctx context.Context) error {
 	if r.poor && time.Since(r.weather.started) > r.weather.Clears {
 		r.plenty()
 	}
+	for steps := r.weather.Steps; len(steps) > 0 && time.Since(r.weather.started) >= steps[0].At; steps = r.weather.Steps {
+		if steps[0].Skew != r.skew {
+			r.weather.met(FaultClock)
+			r.trace.note("the clock steps from %s to %s", r.skew, steps[0].Skew)
+			r.skew = steps[0].Skew
+		}
+		r.weather.Steps = steps[1:]
+	}
 	if r.fedUp() && !r.plan.inCommit {
 		return r.remove(ctx)
 	}
@@ -168,8 +176,13 @@ func (r *run) sleep(ctx context.Context, deadline time.Time) error {
 	if err != nil {
 		return fmt.Errorf("next due: %w", err)
 	}
-	if ok && due.Before(next) {
+	if due = due.Add(-r.skew); ok && due.Before(next) {
 		next = due
+	}
+	if steps := r.weather.Steps; len(steps) > 0 {
+		if at := r.weather.started.Add(steps[0].At); at.Before(next) {
+			next = at
+		}
 	}
 	if at := r.weather.started.Add(r.plan.deleteAfter); !r.deleted && r.plan.deleteAfter > 0 && !r.plan.inCommit && at.Before(next) {
 		next = at
@@ -197,10 +210,15 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 	}
 	f := &flight{inFlight: map[string]bool{}}
 	for {
-		if time.Until(l.Until) < renewBelow {
-			if l, err = r.store.Renew(ctx, l, lease); err != nil {
+		if l.Until.Sub(r.wall()) < renewBelow {
+			renewed, err := r.store.Renew(ctx, l, lease)
+			if r.lapsed(err) {
+				return nil // the engine gives the run up
+			}
+			if err != nil {
 				return fmt.Errorf("renew: %w", err)
 			}
+			l = renewed
 		}
 		late := !r.learnt
 		plan, err := s.Step(ctx, f.news(r), f.inFlight)
@@ -208,9 +226,12 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 			return nil
 		}
 		r.learnt = r.deleted && s.World().Cluster.Delete != nil
+		if r.lapsed(err) {
+			return nil
+		}
 		if err != nil {
 			r.oracle.blame("step: %v", err)
-			return r.finish(ctx, store.Finish{Lease: l, Due: time.Now().Add(time.Second)})
+			return r.finish(ctx, store.Finish{Lease: l, Due: r.wall().Add(time.Second)})
 		}
 		for _, in := range plan.Intents {
 			r.trace.note("intent %s", in.Key())
@@ -231,6 +252,12 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 			return err
 		}
 	}
+}
+
+// lapsed reports whether an error says that a lease does not hold any more,
+// which only a clock that stepped can have done to this process.
+func (r *run) lapsed(err error) bool {
+	return r.weather.Met[FaultClock] > 0 && lazuli.CodeOf(err) == lazuli.CodeFenced
 }
 
 // flight are the intents that are named and not answered.
@@ -314,7 +341,7 @@ func (r *run) rest(ctx context.Context, l store.Lease, p cluster.Plan) error {
 }
 
 func (r *run) finish(ctx context.Context, f store.Finish) error {
-	if err := r.records.Finish(ctx, []store.Finish{f}); err != nil && !r.proc.dead {
+	if err := r.records.Finish(ctx, []store.Finish{f}); err != nil && !r.proc.dead && !r.lapsed(err) {
 		return fmt.Errorf("finish: %w", err)
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 )
 
 // within is how many seeds the harness may take to notice a defect.
-const within = 60
+const within = 120
 
 // TestMutants breaks the product deliberately, one defect at a time, and wants
 // each noticed. The defects stand behind mutated in internal/cluster and

@@ -103,6 +103,7 @@ type run struct {
 
 	sim      *azuresim.Simulator
 	machines *model.Machines
+	boots    *boots
 	store    *sqlite.Store
 	names    io.Reader // of the product
 	seen     look
@@ -122,9 +123,10 @@ type run struct {
 	history  []snapshot
 	listedTo time.Time
 	held     map[string]time.Time
-	poor     bool // quota and capacity are short until the weather clears
-	late     bool // the intent that is carried out was named before the user's deletion was known
-	learnt   bool // a commit has told the process of the deletion
+	poor     bool          // quota and capacity are short until the weather clears
+	skew     time.Duration // of the hub's wall clock
+	late     bool          // the intent that is carried out was named before the user's deletion was known
+	learnt   bool          // a commit has told the process of the deletion
 	extra    []string
 	ghost    *ghost
 
@@ -189,8 +191,9 @@ func (r *run) draw() {
 func (r *run) build(ctx context.Context) error {
 	var err error
 	r.machines = model.New(model.Options{})
+	r.boots = &boots{Machines: r.machines, run: r, idle: map[string]bool{}}
 	r.sim, err = azuresim.New(azuresim.Config{
-		Seed: r.opts.Seed, Machines: &boots{Machines: r.machines, run: r, idle: map[string]bool{}}, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
+		Seed: r.opts.Seed, Machines: r.boots, AccountingTag: lazuli.ClusterTag, Retry: azuresim.RetryFaithful,
 	})
 	if err != nil {
 		return fmt.Errorf("make simulator: %w", err)
@@ -209,7 +212,7 @@ func (r *run) build(ctx context.Context) error {
 		key[i] = byte(r.opts.Seed >> (8 * (i % 8)))
 	}
 	r.names = rand.NewChaCha8(key)
-	r.store, err = sqlite.Open(ctx, sqlite.Options{Path: sqlite.Memory, Random: rand.NewChaCha8([32]byte{2})})
+	r.store, err = sqlite.Open(ctx, sqlite.Options{Path: sqlite.Memory, Random: rand.NewChaCha8([32]byte{2}), Now: r.wall})
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
@@ -280,7 +283,7 @@ func (r *run) birth(ctx context.Context) error {
 	var err error
 	r.hub, err = cluster.New(cluster.Config{
 		Store: r.records, Azure: r.client, Workload: &guests{p: r.proc, machines: r.machines, parsed: map[string][]manifest{}},
-		Seal: plainSeal{}, Packs: r.opts.Packs, Logger: log, Random: r.names, ProbeInterval: r.plan.probe,
+		Seal: plainSeal{}, Packs: r.opts.Packs, Logger: log, Random: r.names, Now: r.wall, ProbeInterval: r.plan.probe,
 		Cloud: func(string) (resource.Cloud, error) {
 			return resource.Cloud{
 				Name: "AzurePublicCloud", ARMURL: "https://management.sim", AuthorityURL: "https://login.sim", ResolveByAddress: true,
@@ -376,6 +379,9 @@ type look struct {
 // written forgets what was read: the store has been written to.
 func (r *run) written() { r.seen = look{} }
 
+// wall is the clock on the hub's wall, which is not what time it is.
+func (r *run) wall() time.Time { return time.Now().Round(0).Add(r.skew) }
+
 // cluster reads the record of the cluster.
 func (r *run) cluster() *lazuli.Cluster {
 	if r.seen.cluster == nil {
@@ -453,11 +459,20 @@ func (r *run) left() []string {
 }
 
 // failed reports whether a machine's resource may be replaced: Azure has no
-// good VM of that name.
+// good VM of that name, or one that never joins.
 func (r *run) failed(id string) bool {
 	name := strings.TrimSuffix(strings.ToLower(resource.NameOf(id)), "-nic")
 	state, there := r.holds(resource.ID(subscription, group, resource.TypeVirtualMachine, name))
-	return !there || state == "Failed"
+	return !there || state == "Failed" || r.given(name)
+}
+
+// patience is how long the product waits for a machine that runs, at least.
+const patience = 30 * time.Minute
+
+// given reports whether a machine had its time to join, and cannot.
+func (r *run) given(name string) bool {
+	id := strings.ToLower(resource.ID(subscription, group, resource.TypeVirtualMachine, name))
+	return r.boots.idle[id] && time.Since(r.oracle.made[id]) >= patience
 }
 
 // settled reports whether nothing is under way any more in a running cluster.
@@ -489,6 +504,9 @@ func (b *boots) Start(env azuresim.Env, m azuresim.Machine) {
 		sky.met(FaultJoin)
 		b.idle[strings.ToLower(m.ID)] = true
 		env.After(azuresim.ProvisioningTime(env, m), func() { env.Provisioned(m.ID, nil) })
+		if !strings.Contains(m.Name, "-cp-") {
+			return // and never joins
+		}
 		env.After(time.Until(sky.started.Add(sky.Clears)), func() {
 			if b.idle[strings.ToLower(m.ID)] {
 				b.Machines.Start(env, m)

@@ -3,7 +3,9 @@
 package simulation
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -29,9 +31,10 @@ const (
 	FaultAPIServer Fault = "api-server" // the deployed cluster's API does not answer, or not in time
 	FaultCapacity  Fault = "capacity"   // zones without room for a size, until the weather clears
 	FaultBoot      Fault = "boot"       // a machine whose guest never reports
-	FaultJoin      Fault = "join"       // a machine whose guest reports, and that joins only when the weather has cleared
+	FaultJoin      Fault = "join"       // a machine whose guest reports: a worker never joins, a control plane when the weather has cleared
 	FaultKill      Fault = "kill"       // the process dies
 	FaultZombie    Fault = "zombie"     // a process that lost its lease writes late
+	FaultClock     Fault = "clock"      // the hub's wall clock steps, and is set right when the weather clears
 	FaultTouch     Fault = "touch"      // the user deletes in the middle of a create
 )
 
@@ -43,11 +46,19 @@ type Weather struct {
 	Kills  int           // at most
 	Quota  bool
 	NoRoom []string // zones
+	Steps  []Step   // of the hub's clock
 	Met    map[Fault]int
 
 	bursts  map[Fault]time.Time // a burst of a fault lasts until then
 	random  *rand.Rand
 	started time.Time
+}
+
+// Step is a step of the hub's wall clock. Those of a seed are in the order of
+// At, and the last one comes when the weather clears and sets the clock right.
+type Step struct {
+	At   time.Duration // since the start
+	Skew time.Duration // against the true time, from then on
 }
 
 // perCall are the faults that are drawn for each call, in the order of the
@@ -92,7 +103,23 @@ func newWeather(r *rand.Rand, started time.Time) *Weather {
 			}
 		}
 	}
+	w.drawSteps()
 	return w
+}
+
+func (w *Weather) drawSteps() {
+	const one, most = 4, 3 // in so many seeds, and of those at most so many steps
+	r := w.random
+	if r.IntN(one) > 0 {
+		return
+	}
+	for range 1 + r.IntN(most) {
+		far := []time.Duration{2 * time.Second, 3 * time.Minute, time.Hour}[r.IntN(3)]
+		at := time.Duration(r.Int64N(int64(w.Clears)))
+		w.Steps = append(w.Steps, Step{At: at, Skew: time.Duration(r.Int64N(int64(2*far))) - far})
+	}
+	slices.SortFunc(w.Steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
+	w.Steps = append(w.Steps, Step{At: w.Clears})
 }
 
 // worst is the chance of a fault in the worst seed.
