@@ -43,6 +43,25 @@ func profileRoutes() []route {
 		{Method: patch, Pattern: profile + "/{uid}/publish", Operation: "v1ClusterProfilesPublish", Permission: auth.ClusterProfilePublish, Status: noContent, Mutates: true, Handle: publishProfile},
 		{Method: patch, Pattern: profile + "/{uid}/metadata", Operation: "v1ClusterProfilesUidMetadataUpdate", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: updateProfileMeta},
 		{Method: get, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileVariables},
+		{Method: put, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesPut", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: putProfileVariables},
+		{Method: patch, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesPatch", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: patchProfileVariables},
+		{Method: del, Pattern: profile + "/{uid}/variables", Operation: "V1ClusterProfilesUidVariablesDelete", Permission: auth.ClusterProfileUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: deleteProfileVariables},
+
+		{Method: post, Pattern: profile + "/{uid}/clone", Operation: "v1ClusterProfilesUidClone", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: cloneProfile},
+		{Method: post, Pattern: profile + "/{uid}/clone/validate", Operation: "v1ClusterProfilesUidCloneValidate", Permission: auth.ClusterProfileCreate, Status: noContent, Body: maxBody, Handle: validateClone},
+		{Method: get, Pattern: profile + "/validate/name", Operation: "v1ClusterProfilesValidateNameVersion", Permission: auth.ClusterProfileCreate, Status: noContent, Handle: validateProfileName},
+		{Method: post, Pattern: profile + "/validate/packs", Operation: "v1ClusterProfilesValidatePacks", Permission: auth.ClusterProfileCreate, Status: ok, Body: maxBody, Handle: validatePacks},
+		{Method: post, Pattern: profile + "/{uid}/validate/packs", Operation: "v1ClusterProfilesUidValidatePacks", Permission: auth.ClusterProfileGet, Status: ok, Body: maxBody, Handle: validatePacks},
+		{Method: del, Pattern: profile + "/bulk", Operation: "v1ClusterProfilesBulkDelete", Permission: auth.ClusterProfileDelete, Status: ok, Body: maxBody, Mutates: true, Handle: deleteProfiles},
+		{Method: get, Pattern: profile + "/{uid}/export", Operation: "V1ClusterProfilesUidExport", Permission: auth.ClusterProfileGet, Status: ok, Handle: exportProfile},
+		{Method: get, Pattern: profile + "/{uid}/spc/download", Operation: "v1ClusterProfilesUidSpcDownload", Permission: auth.ClusterProfileGet, Status: ok, Handle: exportProfile},
+		{Method: post, Pattern: profile + "/import", Operation: "v1ClusterProfilesImport", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: importProfile},
+		{Method: post, Pattern: profile + "/import/validate", Operation: "v1ClusterProfilesImportValidate", Permission: auth.ClusterProfileCreate, Status: ok, Body: maxBody, Handle: validateImport},
+		{Method: get, Pattern: profile + "/{uid}/packs", Operation: "v1ClusterProfilesUidPacksGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfilePacks},
+		{Method: get, Pattern: profile + "/{uid}/packs/manifests", Operation: "v1ClusterProfilesUidPacksManifestsGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfilePackManifests},
+		{Method: get, Pattern: profile + "/{uid}/packs/{packName}", Operation: "V1ClusterProfilesUidPacksNameGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfilePack},
+		{Method: get, Pattern: "/v1/dashboard/clusterprofiles/{uid}", Operation: "v1ClusterProfilesUidSummary", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileSummary},
+		{Method: post, Pattern: "/v1/dashboard/clusterprofiles", Operation: "v1ClusterProfilesFilterSummary", Permission: auth.ClusterProfileList, Status: ok, Body: maxBody, Handle: searchProfiles},
 		{Method: get, Pattern: profile + "/{uid}/packs/{packName}/manifests", Operation: "v1ClusterProfilesUidPacksUidManifests", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfileManifests},
 		{Method: get, Pattern: "/v1/dashboard/clusterprofiles/metadata", Operation: "v1ClusterProfilesMetadata", Permission: auth.ClusterProfileList, Status: ok, Handle: listProfileMetadata},
 	}
@@ -272,6 +291,15 @@ func getProfile(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	versions, err := a.versionsOf(c, p)
+	if err != nil {
+		return nil, err
+	}
+	return palette.Profile(p, versions), nil
+}
+
+// versionsOf are all versions of a profile's name in its scope.
+func (a *API) versionsOf(c *call, p *lazuli.Profile) ([]palette.ProfileVersion, error) {
 	same, _, err := query[lazuli.Profile](c.ctx(), a.Store, store.Query{Where: []store.Where{
 		{Field: store.FieldName, Op: store.Eq, Value: p.Name},
 		{Field: store.FieldProject, Op: store.Eq, Value: p.Project},
@@ -286,7 +314,7 @@ func getProfile(a *API, c *call) (any, error) {
 	slices.SortFunc(versions, func(x, y palette.ProfileVersion) int {
 		return cmp.Or(cmp.Compare(x.Version, y.Version), cmp.Compare(x.UID, y.UID))
 	})
-	return palette.Profile(p, versions), nil
+	return versions, nil
 }
 
 // changeProfile runs change on a profile inside one transaction.
@@ -387,8 +415,12 @@ func publishProfile(a *API, c *call) (any, error) {
 }
 
 func deleteProfile(a *API, c *call) (any, error) {
-	return nil, a.Store.Update(c.ctx(), func(tx store.Tx) error {
-		p, err := getToChange[lazuli.Profile](c.ctx(), tx, c, c.param("uid"))
+	return nil, a.deleteOneProfile(c, c.param("uid"))
+}
+
+func (a *API) deleteOneProfile(c *call, uid string) error {
+	return a.Store.Update(c.ctx(), func(tx store.Tx) error { //nolint:wrapcheck // says all
+		p, err := getToChange[lazuli.Profile](c.ctx(), tx, c, uid)
 		if err != nil {
 			return err
 		}
@@ -428,10 +460,7 @@ func getProfileManifests(a *API, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	layers := p.Published
-	if !p.IsPublished {
-		layers = p.Draft
-	}
+	layers := shownLayers(p)
 	name := c.param("packName")
 	i := slices.IndexFunc(layers, func(l lazuli.Layer) bool { return l.Name == name })
 	if i < 0 {

@@ -444,7 +444,10 @@ func (w *World) renderReleases() ([]staged, error) {
 		return w.rendered, nil
 	}
 	var out []staged
-	for _, p := range w.Cluster.Profiles {
+	if w.unresolved != nil {
+		return nil, w.unresolved
+	}
+	for _, p := range w.deployed() {
 		for _, l := range p.Layers {
 			rendered, err := w.Packs.Render(w.applied(l), facts)
 			if err != nil {

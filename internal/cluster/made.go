@@ -60,7 +60,10 @@ func (s *step) settings() error {
 	if s.Settings.KubernetesVersion != "" {
 		return nil
 	}
-	wanted, err := s.Packs.Settings(layersOf(s.Cluster.Profiles))
+	if s.unresolved != nil {
+		return fmt.Errorf("resolve the profiles of cluster %s: %w", s.Cluster.UID, s.unresolved)
+	}
+	wanted, err := s.Packs.Settings(layersOf(s.deployed()))
 	if err != nil {
 		return fmt.Errorf("read the profiles of cluster %s: %w", s.Cluster.UID, err)
 	}
@@ -109,7 +112,11 @@ func (w *World) applied(l lazuli.Layer) lazuli.Layer {
 	if made == nil || !machinery(l) {
 		return l
 	}
-	for _, was := range made.Layers {
+	layers := made.Layers
+	if w.madeLayers != nil {
+		layers = w.madeLayers
+	}
+	for _, was := range layers {
 		if was.Layer == l.Layer && (was.Name != l.Name || was.Tag != l.Tag || was.PackUID != l.PackUID) {
 			was.Manifests = l.Manifests
 			return was

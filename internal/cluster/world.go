@@ -59,6 +59,9 @@ type World struct {
 	target      resource.Target
 	rendered    []staged // releases, for the endpoint renderedFor
 	renderedFor string
+	resolved    []lazuli.ProfileSnapshot // see deployed; nil when there is nothing to resolve
+	madeLayers  []lazuli.Layer           // of Status.Made, resolved
+	unresolved  error                    // why there is none of either
 
 	picked        bool // machines to leave were picked in this step
 	dirtyCluster  bool
@@ -200,6 +203,9 @@ func (r *Reconciler) loadAccount(ctx context.Context, w *World) error {
 		return fmt.Errorf("open the client secret of cloud account %s: %w", account.Name, err)
 	}
 	w.Cloud, w.TenantID = cloud, account.TenantID
+	if err := r.loadProfiles(ctx, w, account); err != nil {
+		return err
+	}
 	w.target = resource.Target{
 		Cloud:          cloud,
 		TenantID:       account.TenantID,
