@@ -25,7 +25,7 @@ const (
 
 // Listed reports whether users search the objects of a kind in long lists. The
 // store keeps what such objects are found and shown by apart from them.
-func (k Kind) Listed() bool { return k == KindCluster }
+func (k Kind) Listed() bool { return k == KindCluster || k == KindProfile }
 
 // Meta is what all objects have in common.
 type Meta struct {

@@ -287,15 +287,7 @@ func listAccountSummaries(a *API, c *call) (any, error) {
 }
 
 func accountList[T any](a *API, c *call, render func(*lazuli.Account) T) (any, error) {
-	w, err := c.window()
-	if err != nil {
-		return nil, err
-	}
-	accounts, err := visible[lazuli.Account](a, c, store.Query{Sort: store.FieldName})
-	if err != nil {
-		return nil, err
-	}
-	page, meta, err := cut(w, accounts)
+	page, meta, err := usablePage[lazuli.Account](a, c, store.Query{Sort: store.FieldName})
 	if err != nil {
 		return nil, err
 	}

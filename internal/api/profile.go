@@ -5,6 +5,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -470,13 +471,21 @@ func getProfileManifests(a *API, c *call) (any, error) {
 }
 
 func listProfileMetadata(a *API, c *call) (any, error) {
-	profiles, err := visible[lazuli.Profile](a, c, store.Query{Sort: store.FieldName})
-	if err != nil {
+	q := store.Query{Kind: lazuli.KindProfile, Sort: store.FieldName, Heads: true}
+	if err := a.usable(c, &q); err != nil {
 		return nil, err
 	}
-	items := make([]palette.ClusterProfileMetadata, 0, len(profiles))
-	for i := range profiles {
-		items = append(items, palette.ProfileMetadata(&profiles[i]))
+	page, err := a.Store.Query(c.ctx(), q)
+	if err != nil {
+		return nil, fmt.Errorf("list profiles: %w", err)
+	}
+	items := make([]json.RawMessage, 0, len(page.Rows))
+	for i := range page.Rows {
+		head, err := a.headOf(c, &page.Rows[i], &lazuli.Profile{})
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, head)
 	}
 	return palette.NewList(items, nil), nil
 }

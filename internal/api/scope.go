@@ -234,6 +234,47 @@ func visible[T any, P object[T]](a *API, c *call, q store.Query) ([]T, error) {
 	return out, nil
 }
 
+// usable narrows a query to the objects of a kind that the caller may use in a
+// scope: those of the project and those of the tenant, or, when it names no
+// project, all that it sees. Projects themselves are none of these.
+func (a *API) usable(c *call, q *store.Query) error {
+	project, err := a.scope(c)
+	if err != nil {
+		return err
+	}
+	uids := []string{""}
+	for _, p := range []auth.Permission{readOf(q.Kind, c.permission), c.permission} {
+		everywhere, some := c.actor.Projects(p)
+		if everywhere && project == "" {
+			return nil
+		}
+		uids = append(uids, some...)
+	}
+	if project != "" {
+		uids = []string{"", project}
+	}
+	q.Where = append(q.Where, store.Where{Field: store.FieldProject, Op: store.In, Values: uids})
+	return nil
+}
+
+// usablePage reads one page of what is usable.
+func usablePage[T any, P object[T]](a *API, c *call, q store.Query) ([]T, *palette.ListMeta, error) {
+	w, err := c.window()
+	if err != nil {
+		return nil, nil, err
+	}
+	q.Kind = P(new(T)).Kind()
+	if err := a.usable(c, &q); err != nil {
+		return nil, nil, err
+	}
+	w.of(&q)
+	all, page, err := query[T, P](c.ctx(), a.Store, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return all, w.meta(page), nil
+}
+
 // Paging, as Palette has it: 50 unless asked, 0 is everything.
 const (
 	defaultLimit = 50

@@ -15,17 +15,51 @@ import (
 // them with the objects, so that a page is read and passed on, not decoded and
 // rendered. A list without them shows the same at a higher price.
 func Listings() store.Listings {
-	return store.Listings{lazuli.KindCluster: {
-		Version: palette.SummaryVersion,
-		Head: func(o lazuli.Object) ([]byte, error) {
-			cl, ok := o.(*lazuli.Cluster)
-			if !ok {
-				return nil, fmt.Errorf("render a summary: %T is no cluster", o)
-			}
-			return palette.SummaryHead(cl)
+	return store.Listings{
+		lazuli.KindCluster: {
+			Version: palette.SummaryVersion,
+			Head:    headFrom(palette.SummaryHead),
+			New:     func() lazuli.Object { return &lazuli.Cluster{} },
 		},
-		New: func() lazuli.Object { return &lazuli.Cluster{} },
-	}}
+		lazuli.KindProfile: {
+			Version: palette.ProfileMetadataVersion,
+			Head: headFrom(func(p *lazuli.Profile) ([]byte, error) {
+				raw, err := json.Marshal(palette.ProfileMetadata(p))
+				if err != nil {
+					return nil, fmt.Errorf("render profile %s: %w", p.UID, err)
+				}
+				return raw, nil
+			}),
+			New: func() lazuli.Object { return &lazuli.Profile{} },
+		},
+	}
+}
+
+// headFrom makes the Head of a listing of one type.
+func headFrom[T lazuli.Object](render func(T) ([]byte, error)) func(lazuli.Object) ([]byte, error) {
+	return func(o lazuli.Object) ([]byte, error) {
+		typed, ok := o.(T)
+		if !ok {
+			return nil, fmt.Errorf("render a short form: %T is not of kind %s", o, o.Kind())
+		}
+		return render(typed)
+	}
+}
+
+// headOf is the short form of a row; where it has none, one is made of the
+// object, which dst is for.
+func (a *API) headOf(c *call, row *store.Row, dst lazuli.Object) ([]byte, error) {
+	if row.Head != nil {
+		return row.Head, nil
+	}
+	if err := a.Store.Get(c.ctx(), row.Meta.UID, dst); err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", dst.Kind(), row.Meta.UID, err)
+	}
+	head, err := Listings()[dst.Kind()].Head(dst)
+	if err != nil {
+		return nil, fmt.Errorf("render the answer: %w", err)
+	}
+	return head, nil
 }
 
 // listClusters lists the clusters that are not Deleted, newest last.
@@ -101,17 +135,11 @@ func (a *API) appendSummary(c *call, body []byte, row *store.Row, projects map[s
 		}
 		projects[uid] = project
 	}
-	if row.Head == nil {
-		var cl lazuli.Cluster
-		if err := a.Store.Get(c.ctx(), row.Meta.UID, &cl); err != nil {
-			return nil, fmt.Errorf("read cluster %s: %w", row.Meta.UID, err)
-		}
-		var err error
-		if row.Head, err = palette.SummaryHead(&cl); err != nil {
-			return nil, fmt.Errorf("render the answer: %w", err)
-		}
+	head, err := a.headOf(c, row, &lazuli.Cluster{})
+	if err != nil {
+		return nil, err
 	}
-	out, err := palette.SummaryOf(body, row.Head, project)
+	out, err := palette.SummaryOf(body, head, project)
 	if err != nil {
 		return nil, fmt.Errorf("render the answer: %w", err)
 	}
@@ -160,8 +188,7 @@ func (a *API) clusterPage(c *call, q store.Query, filter *palette.SearchFilter) 
 const maxSorts = 10
 
 // sortBy turns the sorts of a search into the store's. All clusters are of one
-// environment, and of none is the use of memory known: to sort by that changes
-// nothing.
+// environment: to sort by that changes nothing.
 func sortBy(f *lazuli.Fields, sort []palette.SearchSort, q *store.Query) {
 	if len(sort) > maxSorts {
 		f.Add("sort", "has more than %d entries", maxSorts)
@@ -186,7 +213,7 @@ func sortBy(f *lazuli.Fields, sort []palette.SearchSort, q *store.Query) {
 			by.Field = store.FieldCreated
 		case "lastModifiedTimestamp":
 			by.Field = store.FieldUpdated
-		case "environment", "memoryUsage", "":
+		case "environment", "":
 			if len(sort) > 1 {
 				continue
 			}

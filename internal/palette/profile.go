@@ -174,6 +174,10 @@ func Profile(p *lazuli.Profile, versions []ProfileVersion) ClusterProfile {
 	return out
 }
 
+// ProfileMetadataVersion is that of what ProfileMetadata makes; it is raised
+// with every change of it, so that what is stored of it is made anew.
+const ProfileMetadataVersion = 1
+
 // ProfileMetadata renders a profile for the list of names.
 func ProfileMetadata(p *lazuli.Profile) ClusterProfileMetadata {
 	return ClusterProfileMetadata{
