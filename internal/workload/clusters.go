@@ -57,6 +57,7 @@ type Clusters struct {
 	dialer  Dialer
 	log     *slog.Logger
 	options Options
+	known   known
 
 	mu     sync.Mutex
 	byUID  map[string]*list.Element // of *client

@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -116,6 +118,43 @@ func (s Set) parse() ([]object, error) {
 	}
 	slices.SortStableFunc(all, func(a, b object) int { return cmp.Compare(rank(a.ref), rank(b.ref)) })
 	return all, nil
+}
+
+// maxKnown bounds the sets whose objects are kept in mind.
+const maxKnown = 1024
+
+// known keeps what sets name, since the same sets are looked at again and again
+// and reading YAML is most of the work. It keeps names alone, by a hash of the
+// documents: these may hold secrets. It is safe for concurrent use.
+type known struct {
+	mu    sync.Mutex
+	bySum map[[sha256.Size]byte][]Ref
+}
+
+// refs names the objects of a set in the order in which they are applied. The
+// result is shared.
+func (k *known) refs(s Set) ([]Ref, error) {
+	sum := sha256.Sum256(append([]byte(s.Name+"\n"), s.Documents...))
+	k.mu.Lock()
+	refs, ok := k.bySum[sum]
+	k.mu.Unlock()
+	if ok {
+		return refs, nil
+	}
+	objects, err := s.parse()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		refs = append(refs, o.ref)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.bySum == nil || len(k.bySum) >= maxKnown {
+		k.bySum = map[[sha256.Size]byte][]Ref{}
+	}
+	k.bySum[sum] = refs
+	return refs, nil
 }
 
 func flatten(u *unstructured.Unstructured) ([]object, error) {

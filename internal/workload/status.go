@@ -26,7 +26,7 @@ const maxWaiting = 20
 // established; an APIService that is available; a claim that is not lost; a namespace
 // that is not being deleted; any other object that does not say Ready=False.
 func (c *Clusters) Status(ctx context.Context, a Access, set Set) (ready bool, waiting []string, err error) {
-	objects, err := set.parse()
+	refs, err := c.known.refs(set)
 	if err != nil {
 		return false, nil, fmt.Errorf("read status: %w", err)
 	}
@@ -36,13 +36,13 @@ func (c *Clusters) Status(ctx context.Context, a Access, set Set) (ready bool, w
 	}
 	ctx, cancel := c.call(ctx)
 	defer cancel()
-	found, err := k.members(ctx, set.Name, objects)
+	found, err := k.members(ctx, set.Name, refs)
 	if err != nil {
 		return false, nil, fmt.Errorf("read status of set %s: %w", set.Name, err)
 	}
-	for _, o := range objects {
+	for _, r := range refs {
 		why := "its kind is not served yet"
-		if _, ref, err := k.locate(ctx, o.ref); err == nil {
+		if _, ref, err := k.locate(ctx, r); err == nil {
 			why = "missing"
 			if u := found[ref.same()]; u != nil {
 				_, why = readiness(u)
@@ -51,7 +51,7 @@ func (c *Clusters) Status(ctx context.Context, a Access, set Set) (ready bool, w
 			return false, nil, fmt.Errorf("read status of set %s: %w", set.Name, err)
 		}
 		if why != "" {
-			waiting = append(waiting, o.ref.String()+": "+why)
+			waiting = append(waiting, r.String()+": "+why)
 		}
 	}
 	ready = len(waiting) == 0
@@ -62,10 +62,10 @@ func (c *Clusters) Status(ctx context.Context, a Access, set Set) (ready bool, w
 }
 
 // members lists the objects that carry the set's label, kind by kind.
-func (k *client) members(ctx context.Context, set string, objects []object) (map[Ref]*unstructured.Unstructured, error) {
+func (k *client) members(ctx context.Context, set string, refs []Ref) (map[Ref]*unstructured.Unstructured, error) {
 	var kinds []schema.GroupVersionKind
-	for _, o := range objects {
-		if gvk := o.ref.gvk(); !slices.Contains(kinds, gvk) {
+	for _, r := range refs {
+		if gvk := r.gvk(); !slices.Contains(kinds, gvk) {
 			kinds = append(kinds, gvk)
 		}
 	}
