@@ -32,12 +32,18 @@ const (
 // what we know of it.
 type Cluster struct {
 	Meta
-	// Spec is the "spec" of the create request exactly as sent: absent, null
-	// and empty stay different. internal/palette gives a typed view of it.
+	// Spec is the "spec" of the create request, as later requests changed it,
+	// without its profiles: each part exactly as sent, so that absent, null and
+	// empty stay different. internal/palette gives a typed view of it.
 	Spec           json.RawMessage   `json:"spec"`
 	CloudConfigUID string            `json:"cloudConfigUid"`
 	AccountUID     string            `json:"accountUid"`
 	Profiles       []ProfileSnapshot `json:"profiles"`
+	// Held are the profiles that stay applied while Profiles wait for the user's
+	// word; nil when Profiles are applied.
+	Held []ProfileSnapshot `json:"held,omitempty"`
+	// Apply is how the user wanted the last change of the profiles applied.
+	Apply ApplyWish `json:"apply,omitzero"`
 	// Delete is the user's intent that the cluster shall be no more. Without
 	// it, and without a pool that shall be smaller or gone, nothing in Azure is
 	// ever deleted.
@@ -123,6 +129,20 @@ type DeleteIntent struct {
 	At    time.Time `json:"at"`
 	Actor string    `json:"actor"`
 	Force bool      `json:"force,omitempty"`
+}
+
+// Applied are the profiles that shall be in the cluster now.
+func (c *Cluster) Applied() []ProfileSnapshot {
+	if c.Held != nil {
+		return c.Held
+	}
+	return c.Profiles
+}
+
+// ApplyWish is how a change of profiles shall be applied, and since when.
+type ApplyWish struct {
+	Action string    `json:"action,omitempty"` // Palette's name; "" is at once
+	At     time.Time `json:"at,omitzero"`
 }
 
 // MaintenanceAction is what a user wants of one machine.

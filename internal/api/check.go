@@ -52,11 +52,6 @@ type findings struct {
 // fault records an error at a path.
 func (f *findings) fault(path, format string, args ...any) { f.faults.Add(path, format, args...) }
 
-// noEffect records a part of a request that is kept and changes nothing yet.
-func (f *findings) noEffect(path string) {
-	f.warnings.Add(path, "has no effect in this release; it is kept as sent")
-}
-
 // notServed refuses a part of a request that would change what a cluster is.
 func (f *findings) notServed(given bool, path, what string) {
 	if given {

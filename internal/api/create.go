@@ -7,16 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"reflect"
-	"slices"
-	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/lazuli-dev/lazuli"
-	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
@@ -68,25 +61,11 @@ func createCluster(a *API, c *call) (any, error) {
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	if err := a.name(c, d); err != nil {
-		return nil, err
-	}
 	if _, err := a.notice(d.cluster); err != nil {
 		return nil, err
 	}
 	uid, err := createOnce(a, c, d.cluster, func(tx store.Tx) error { return a.storeCluster(c, tx, d) })
 	return palette.UID{UID: uid}, err
-}
-
-// name gives a draft its uids.
-func (a *API) name(c *call, d *draft) error {
-	uid, err := a.newUID()
-	if err != nil {
-		return err
-	}
-	d.cluster.UID, d.cluster.CloudConfigUID = uid, cloudConfigUID(uid)
-	d.cluster.Requester = c.actor.UserUID
-	return a.sealValues(d.cluster)
 }
 
 // storeCluster writes what a new cluster has beside itself, provided that what
@@ -147,10 +126,16 @@ func (a *API) draftCluster(c *call, project string) (*draft, error) {
 		return nil, err
 	}
 	checkCluster(&d.findings, &d.in)
+	uid, err := a.newUID()
+	if err != nil {
+		return nil, err
+	}
 	d.cluster = &lazuli.Cluster{
-		Meta:   lazuli.Meta{Project: project},
-		Spec:   raw.Spec,
-		Status: lazuli.ClusterStatus{State: lazuli.StatePending},
+		Meta:           lazuli.Meta{UID: uid, Project: project},
+		CloudConfigUID: cloudConfigUID(uid),
+		Requester:      c.actor.UserUID,
+		Spec:           withoutSecrets(raw.Spec),
+		Status:         lazuli.ClusterStatus{State: lazuli.StatePending},
 	}
 	if m := d.in.Metadata; m != nil {
 		d.cluster.Name, d.cluster.Labels = m.Name, m.Labels
@@ -173,7 +158,6 @@ func (a *API) draftCluster(c *call, project string) (*draft, error) {
 	if len(d.findings.faults) > 0 || d.taken != nil || d.undefined != nil {
 		return d, nil //nolint:nilerr // the draft carries what is wrong with it
 	}
-	var err error
 	d.unasked, err = a.place(c.ctx(), &d.findings, d.in.Spec, d.account)
 	if lazuli.CodeOf(err) == lazuli.CodeInternal {
 		return nil, err
@@ -201,21 +185,33 @@ func (a *API) refer(ctx context.Context, c *call, d *draft) error {
 		d.findings.fault("spec.profiles", "has more than %d entries", maxProfiles)
 		return nil
 	}
-	m := merger{api: a, f: &d.findings}
+	m := merger{api: a, f: &d.findings, at: "spec."}
+	var snaps []lazuli.ProfileSnapshot
 	for i := range s.Profiles {
 		p, err := a.attach(ctx, c, d, i)
 		if err != nil {
 			return err
 		}
-		if p != nil {
-			d.profiles = append(d.profiles, p)
-			m.add(i, p, &s.Profiles[i])
+		if p == nil {
+			continue
 		}
+		d.profiles = append(d.profiles, p)
+		snap, err := m.take(fmt.Sprintf("spec.profiles[%d]", i), p, &s.Profiles[i], nil, d.cluster.UID)
+		if err != nil {
+			return err
+		}
+		snaps = append(snaps, snap)
 	}
-	if len(d.profiles) == len(s.Profiles) && len(s.Profiles) > 0 {
-		return m.check(ctx, c, d)
+	if len(d.profiles) != len(s.Profiles) || len(s.Profiles) == 0 {
+		return nil
 	}
-	return nil
+	d.cluster.Profiles = snaps
+	_, notices, err := m.settle(ctx, a.Store, c, d.cluster, d.account, s.CloudConfig)
+	d.notices = notices
+	if err != nil && lazuli.CodeOf(err) != lazuli.CodeInternal {
+		d.undefined, err = err, nil
+	}
+	return err
 }
 
 // reference is get for a uid inside a request of a project: the object must be
@@ -255,203 +251,6 @@ func (a *API) attach(ctx context.Context, c *call, d *draft, i int) (*lazuli.Pro
 		return nil, nil //nolint:nilnil // as above
 	}
 	return p, nil
-}
-
-// merger joins profiles with a cluster's own values.
-type merger struct {
-	api   *API
-	f     *findings
-	snaps []lazuli.ProfileSnapshot
-	paths map[string][]string // of the request, by profile uid and layer
-
-	implied pack.Findings // notices about layers that no profile has
-}
-
-// add takes the snapshot of the profile of entry i.
-func (m *merger) add(i int, p *lazuli.Profile, in *palette.ClusterProfileEntityRef) {
-	snap := lazuli.ProfileSnapshot{
-		UID: p.UID, Name: p.Name, Type: p.Type, CloudType: p.CloudType, ProfileVersion: p.ProfileVersion,
-	}
-	paths := make([]string, len(p.Published))
-	byName := make(map[string]int, len(p.Published))
-	for k, l := range p.Published {
-		byName[l.Name], paths[k] = k, fmt.Sprintf("spec.profiles[%d].uid", i)
-		l.Manifests = append([]lazuli.Manifest(nil), l.Manifests...)
-		snap.Layers = append(snap.Layers, l)
-	}
-	if len(in.PackValues) > maxLayers {
-		m.f.fault(fmt.Sprintf("spec.profiles[%d].packValues", i), "has more than %d entries", maxLayers)
-		return
-	}
-	seen := map[string]bool{}
-	for j, o := range in.PackValues {
-		at := fmt.Sprintf("spec.profiles[%d].packValues[%d]", i, j)
-		k, ok := byName[o.Name]
-		switch {
-		case !ok:
-			m.f.fault(at+".name", "profile %q has no pack %q", p.Name, shorten(o.Name))
-			continue
-		case seen[o.Name]:
-			m.f.fault(at+".name", "%q is there twice", shorten(o.Name))
-			continue
-		}
-		seen[o.Name] = true
-		paths[k] = at
-		m.override(at, &snap.Layers[k], &o)
-	}
-	m.giveValues(fmt.Sprintf("spec.profiles[%d].variables", i), &snap, p, in.Variables)
-	paths = m.imply(&snap, paths, fmt.Sprintf("spec.profiles[%d].uid", i))
-	if m.paths == nil {
-		m.paths = map[string][]string{}
-	}
-	m.paths[p.UID] = paths
-	m.snaps = append(m.snaps, snap)
-}
-
-// override lays a cluster's values and manifests over a layer.
-func (m *merger) override(at string, l *lazuli.Layer, o *palette.PackValuesEntity) {
-	if o.Tag != "" && o.Tag != l.Tag && o.Tag != l.Version {
-		m.f.fault(at+".tag", "is %q, and the profile has version %q; another version needs another version of the profile",
-			shorten(o.Tag), orElse(l.Version, l.Tag))
-	}
-	if len(o.Manifests) > maxManifests {
-		m.f.fault(at+".manifests", "has more than %d entries", maxManifests)
-		return
-	}
-	for n, mf := range o.Manifests {
-		k := manifestIndex(l.Manifests, mf.Name)
-		if k < 0 {
-			m.f.fault(fmt.Sprintf("%s.manifests[%d].name", at, n), "pack %q has no manifest %q", l.Name, shorten(mf.Name))
-			continue
-		}
-		l.Manifests[k].Content = mf.Content
-	}
-	if strings.TrimSpace(o.Values) == "" {
-		return
-	}
-	values, err := mergeValues(l.Values, o.Values)
-	if err != nil {
-		m.f.fault(at+".values", "%s", shorten(err.Error()))
-		return
-	}
-	l.Values = values
-}
-
-func manifestIndex(ms []lazuli.Manifest, name string) int {
-	for i := range ms {
-		if ms[i].Name == name {
-			return i
-		}
-	}
-	return -1
-}
-
-// mergeValues lays override over base. Where override says all that base does,
-// it is taken as written, with its comments and its order.
-func mergeValues(base, override string) (string, error) {
-	if pack.HasExpression(base) || pack.HasExpression(override) {
-		return pack.OverlayText(base, override) //nolint:wrapcheck // the caller names the values
-	}
-	merged, err := pack.MergeValues(base, override)
-	if err != nil {
-		return "", fmt.Errorf("merge the values with the profile's: %w", err)
-	}
-	alone, err := pack.MergeValues("", override)
-	if err == nil && reflect.DeepEqual(merged, alone) {
-		return override, nil
-	}
-	text, err := yaml.Marshal(merged)
-	if err != nil {
-		return "", fmt.Errorf("write the merged values: %w", err)
-	}
-	return string(text), nil
-}
-
-// check looks at all snapshots together: one infrastructure, and packs that
-// make a cluster.
-func (m *merger) check(ctx context.Context, c *call, d *draft) error {
-	infra := -1
-	for i, s := range m.snaps {
-		if s.Type == palette.TypeAddOn {
-			continue
-		}
-		if infra >= 0 {
-			m.f.fault(fmt.Sprintf("spec.profiles[%d].uid", i), "%q is a second profile with an infrastructure, beside %q",
-				s.Name, m.snaps[infra].Name)
-			return nil
-		}
-		infra = i
-	}
-	if infra < 0 {
-		m.f.fault("spec.profiles", "needs a profile of type infra or cluster; these are add-ons only")
-		return nil
-	}
-	d.cluster.Profiles = m.snaps
-	snaps, err := m.api.resolved(ctx, m.api.Store, c, d.cluster, d.account)
-	if err != nil {
-		d.undefined = err
-		if lazuli.CodeOf(err) == lazuli.CodeInternal {
-			return err
-		}
-		return nil
-	}
-	var layers []lazuli.Layer
-	var paths []string
-	collect := func(s *lazuli.ProfileSnapshot) {
-		layers, paths = append(layers, s.Layers...), append(paths, m.paths[s.UID]...)
-	}
-	collect(&snaps[infra])
-	for i := range snaps {
-		if i != infra {
-			collect(&snaps[i])
-		}
-	}
-	if found := m.api.Packs.Validate(palette.TypeFull, layers); len(found) > 0 {
-		for _, x := range found {
-			m.f.fault(rebase(x.Path, paths), "%s", x.Message)
-		}
-		return nil
-	}
-	settings, err := m.api.Packs.Settings(layers)
-	if err != nil {
-		m.f.fault("spec.profiles", "%s", shorten(asError(err).Message))
-		return nil
-	}
-	for _, n := range slices.Concat(m.implied, settings.Notices) {
-		d.notices = append(d.notices, n.Message+".")
-	}
-	checkOverlap(m.f, d.in.Spec.CloudConfig, &settings)
-	return nil
-}
-
-// rebase turns a path of pack's, which counts layers, into one of the request.
-func rebase(path string, paths []string) string {
-	var i int
-	if _, err := fmt.Sscanf(path, "spec.template.packs[%d]", &i); err != nil || i < 0 || i >= len(paths) {
-		return "spec.profiles"
-	}
-	at := paths[i]
-	if strings.HasSuffix(at, ".uid") {
-		return at
-	}
-	_, rest, _ := strings.Cut(path, "]")
-	return at + rest
-}
-
-// checkOverlap keeps the ranges of machines, pods and Services apart.
-func checkOverlap(f *findings, c *palette.AzureClusterConfig, s *pack.Settings) {
-	if c == nil {
-		return
-	}
-	vnet, err := netip.ParsePrefix(c.VNetCIDRBlock)
-	if err != nil {
-		return // none, or a fault already
-	}
-	for _, r := range []struct{ name, cidr string }{{"pods", s.PodCIDR}, {"Services", s.ServiceCIDR}} {
-		if other, err := netip.ParsePrefix(r.cidr); err == nil && other.Overlaps(vnet) {
-			f.fault("spec.cloudConfig.vnetCidrBlock", "%s overlaps the range of the %s, %s", vnet, r.name, other)
-		}
-	}
 }
 
 // Levels of a plan's findings.

@@ -5,7 +5,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/pack"
@@ -13,33 +12,14 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
 
-// giveValues takes the declarations of a profile and a cluster's values for them
-// into a snapshot. Sensitive values stand there in clear until sealValues: a
-// draft has no uid to bind them to.
-func (m *merger) giveValues(at string, snap *lazuli.ProfileSnapshot, p *lazuli.Profile, given []palette.ClusterVariable) {
-	snap.Variables, snap.VariableSecrets = p.Variables, p.VariableSecrets
-	vars, err := pack.SnapshotVariables(*snap, m.api.Seal)
-	if err != nil {
-		m.f.fault(at, "the variables of profile %q cannot be read", p.Name)
-		return
-	}
-	values := make([]pack.Value, 0, len(given))
-	for _, v := range given {
-		values = append(values, pack.Value{Name: v.Name, Value: v.Value})
-		snap.Values = append(snap.Values, lazuli.VariableValue{Name: v.Name, Value: v.Value})
-	}
-	for _, x := range pack.CheckValues(at, vars, values, true) {
-		m.f.fault(x.Path, "%s", x.Message)
-	}
-}
-
 // imply completes an infrastructure whose profile leaves core layers out, and
-// returns the paths of the completed layers.
-func (m *merger) imply(snap *lazuli.ProfileSnapshot, paths []string, whole string) []string {
+// returns the paths of the completed layers. before are the layers that the
+// cluster had until now.
+func (m *merger) imply(snap *lazuli.ProfileSnapshot, paths []string, whole string, before []lazuli.Layer) []string {
 	if snap.Type == palette.TypeAddOn {
 		return paths
 	}
-	layers, notices := m.api.Packs.Imply(snap.Layers, nil)
+	layers, notices := m.api.Packs.Imply(snap.Layers, before)
 	m.implied = append(m.implied, notices...)
 	all := make([]string, 0, len(layers))
 	for _, l := range layers {
@@ -51,30 +31,6 @@ func (m *merger) imply(snap *lazuli.ProfileSnapshot, paths []string, whole strin
 	}
 	snap.Layers = layers
 	return all
-}
-
-// sealValues seals the values of sensitive variables of a cluster, whose uid is
-// set. Values that are sealed already stay as they are.
-func (a *API) sealValues(cl *lazuli.Cluster) error {
-	for i := range cl.Profiles {
-		snap := &cl.Profiles[i]
-		vars, err := pack.ParseVariables(snap.Variables)
-		if err != nil {
-			return fmt.Errorf("read the variables of profile %s: %w", snap.UID, err)
-		}
-		for k := range snap.Values {
-			v := &snap.Values[k]
-			sensitive := slices.ContainsFunc(vars, func(x pack.Variable) bool { return x.Name == v.Name && x.IsSensitive })
-			if !sensitive || v.Value == "" {
-				continue
-			}
-			if v.Sealed, err = a.Seal.Seal([]byte(v.Value), lazuli.ClusterVariableAAD(cl.UID)); err != nil {
-				return fmt.Errorf("seal a variable of profile %s: %w", snap.UID, err)
-			}
-			v.Value = ""
-		}
-	}
-	return nil
 }
 
 // resolved are the profiles of a cluster as they would be deployed now. It is

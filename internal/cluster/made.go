@@ -20,7 +20,7 @@ import (
 func wishOf(c *lazuli.Cluster) string {
 	h := sha256.New()
 	h.Write(c.Spec)
-	for _, p := range c.Profiles {
+	for _, p := range c.Applied() {
 		for _, l := range p.Layers {
 			fmt.Fprintf(h, "%q %q %q %q %q\n", p.UID, l.Name, l.Tag, l.PackUID, l.Values)
 			for _, m := range l.Manifests {
@@ -90,7 +90,7 @@ func (s *step) keepMade() error {
 		return fmt.Errorf("encode the settings of cluster %s: %w", s.Cluster.UID, err)
 	}
 	made := &lazuli.Made{Settings: raw, SSHKey: s.Spec.SSHKey}
-	for _, l := range layersOf(s.Cluster.Profiles) {
+	for _, l := range layersOf(s.Cluster.Applied()) {
 		if machinery(l) {
 			made.Layers = append(made.Layers, l)
 		}

@@ -174,7 +174,7 @@ func (s *step) condition(c lazuli.Condition) {
 // to apply, such as the operating system, is ready with the first node.
 func (s *step) packs(g *desired) {
 	var out []lazuli.PackStatus
-	for _, p := range s.Cluster.Profiles {
+	for _, p := range s.Cluster.Applied() {
 		for _, l := range p.Layers {
 			ps := lazuli.PackStatus{
 				Name: l.Name, ProfileUID: p.UID, Version: cmp.Or(l.Version, l.Tag), Type: cmp.Or(l.Type, typePackSpectro), Ready: true,

@@ -270,7 +270,7 @@ func ClusterOf(c *lazuli.Cluster) (Cluster, error) {
 			Conditions:   conditions(c),
 			Location:     location,
 			Packs:        packStatuses(c),
-			SpcApply:     spcApply(c),
+			SpcApply:     SpcApplyOf(c),
 			State:        string(c.Status.State),
 		},
 	}
@@ -405,10 +405,17 @@ func packStatuses(c *lazuli.Cluster) []ClusterPackStatus {
 	return out
 }
 
-// spcApply says that content can always be applied: nothing is downloaded
+// SpcApplyOf says that content can always be applied: nothing is downloaded
 // ahead, so there is nothing to wait for.
-func spcApply(c *lazuli.Cluster) SpcApply {
-	return SpcApply{ActionType: ActionInstall, CanBeApplied: true, LastModifiedTime: At(c.CreatedAt)}
+func SpcApplyOf(c *lazuli.Cluster) SpcApply {
+	out := SpcApply{ActionType: ActionInstall, CanBeApplied: true, LastModifiedTime: At(c.CreatedAt)}
+	if c.Apply.Action != "" {
+		out.ActionType = c.Apply.Action
+	}
+	if !c.Apply.At.IsZero() {
+		out.LastModifiedTime = At(c.Apply.At)
+	}
+	return out
 }
 
 // locationOf is the location that the user sent, else one made of the region:

@@ -2,6 +2,11 @@
 
 package palette
 
+import (
+	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/wire"
+)
+
 // Types of a role binding.
 const (
 	BindingNamespaced = "RoleBinding"
@@ -58,4 +63,27 @@ type RBACSubject struct {
 	Name      string `json:"name,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
 	Type      string `json:"type,omitempty"`
+}
+
+// ClusterProfiles renders the profiles of a cluster with the cluster's own
+// values.
+func ClusterProfiles(c *lazuli.Cluster) wire.SpectroClusterProfileList {
+	out := wire.SpectroClusterProfileList{Profiles: []wire.SpectroClusterProfile{}}
+	for i := range c.Profiles {
+		s := &c.Profiles[i]
+		spec := &wire.SpectroClusterProfileSpec{CloudType: s.CloudType, Type: s.Type, Version: 1}
+		for _, l := range s.Layers {
+			spec.Packs = append(spec.Packs, wire.ClusterProfilePacksEntity{
+				Metadata: &wire.ObjectMeta{Name: l.Name, UID: l.PackUID},
+				Spec: &wire.PackSummarySpec{
+					Name: l.Name, Layer: wire.PackLayer(l.Layer), RegistryUID: l.RegistryUID, Type: wire.PackType(l.Type),
+					Values: l.Values, Version: l.Tag,
+				},
+			})
+		}
+		out.Profiles = append(out.Profiles, wire.SpectroClusterProfile{
+			Metadata: &wire.ObjectMeta{Name: s.Name, UID: s.UID}, Spec: spec,
+		})
+	}
+	return out
 }
