@@ -44,6 +44,8 @@ type Cluster struct {
 	Held []ProfileSnapshot `json:"held,omitempty"`
 	// Apply is how the user wanted the last change of the profiles applied.
 	Apply ApplyWish `json:"apply,omitzero"`
+	// RenewAt is when the user last asked for new certificates.
+	RenewAt time.Time `json:"renewAt,omitzero"`
 	// Delete is the user's intent that the cluster shall be no more. Without
 	// it, and without a pool that shall be smaller or gone, nothing in Azure is
 	// ever deleted.

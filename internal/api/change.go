@@ -51,8 +51,9 @@ const maxConflicts = 5
 type change struct {
 	*call
 
-	tx store.Tx
-	cl *lazuli.Cluster
+	tx     store.Tx     // nil when nothing is to be stored
+	reader store.Reader // tx, or the store
+	cl     *lazuli.Cluster
 	// reason and text make the event of the change; without a reason there is none.
 	reason, text string
 	idle         bool // nothing changed after all
@@ -74,7 +75,7 @@ func (a *API) changeCluster(c *call, uid string, do func(*change) error) error {
 			if err == nil {
 				err = alive(cl)
 			}
-			ch := &change{call: c, tx: tx, cl: cl}
+			ch := &change{call: c, tx: tx, reader: tx, cl: cl}
 			if err == nil {
 				err = do(ch)
 			}
@@ -135,6 +136,7 @@ func (a *API) notice(cl *lazuli.Cluster) ([]lazuli.Notice, error) {
 	}
 	var f findings
 	checkEffects(&f, &spec)
+	f.without(!cl.RenewAt.IsZero(), "k8certificates/renew", "certificates are not renewed yet; kubeadm's own are good for a year")
 	var all, fresh []lazuli.Notice
 	for _, w := range f.warnings {
 		n := lazuli.Notice{Field: w.Path, Message: w.Message, Since: a.Now().UTC()}

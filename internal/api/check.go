@@ -87,6 +87,10 @@ func checkCluster(f *findings, in *palette.AzureClusterEntity) {
 	}
 	checkPools(f, s)
 	checkClusterConfig(f, s.ClusterConfig)
+	if p := s.Policies; p != nil {
+		checkPolicy(f, "spec.policies.backupPolicy.", palette.MemberBackup, p.BackupPolicy)
+		checkPolicy(f, "spec.policies.scanPolicy.", palette.MemberScan, p.ScanPolicy)
+	}
 	checkEffects(f, s)
 	if len(s.Profiles) == 0 {
 		f.fault("spec.profiles", "needs a profile of type infra or cluster")

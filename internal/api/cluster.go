@@ -5,12 +5,10 @@ package api
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -244,45 +242,15 @@ func noKubeconfig(cl *lazuli.Cluster) error {
 }
 
 func (a *API) kubeconfig(c *call, cl *lazuli.Cluster) (any, error) {
-	var keys lazuli.Keys
-	err := a.Store.Get(c.ctx(), cl.UID, &keys)
-	if lazuli.CodeOf(err) == lazuli.CodeNotFound {
+	secrets, err := a.secretsOf(c, cl)
+	if err != nil {
+		return nil, err
+	}
+	if secrets == nil {
 		return nil, noKubeconfig(cl)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the keys of cluster %s: %w", cl.UID, err)
-	}
-	plain, err := a.Seal.Unseal(keys.Sealed, lazuli.KeysAAD(cl.UID))
-	if err != nil {
-		return nil, fmt.Errorf("open the keys of cluster %s: %w", cl.UID, err)
-	}
-	var secrets lazuli.ClusterSecrets
-	if json.Unmarshal(plain, &secrets) != nil {
-		// The decoder's own text could quote a key.
-		return nil, lazuli.Errorf(lazuli.CodeInternal, "read the keys of cluster %s: not of the form that is known", cl.UID)
 	}
 	if len(secrets.AdminKubeconfig) == 0 {
 		return nil, noKubeconfig(cl)
 	}
 	return octets{data: secrets.AdminKubeconfig, filename: cl.Name + ".kubeconfig"}, nil
-}
-
-// exists answers for a cluster's part that is not there, and 404 for a cluster
-// that is not.
-func emptyList(a *API, c *call) (any, error) {
-	if _, err := get[lazuli.Cluster](c.ctx(), a.Store, c, c.param("uid")); err != nil {
-		return nil, err
-	}
-	return palette.NewList[struct{}](nil, nil), nil
-}
-
-// noFeature answers that a cluster has no such feature configured.
-func noFeature(a *API, c *call) (any, error) {
-	cl, err := get[lazuli.Cluster](c.ctx(), a.Store, c, c.param("uid"))
-	if err != nil {
-		return nil, err
-	}
-	path := c.r.URL.Path
-	return nil, lazuli.Errorf(lazuli.CodeNotFound, "cluster %q has no %s configured", cl.Name,
-		shorten(path[strings.LastIndexByte(path, '/')+1:]))
 }

@@ -100,7 +100,7 @@ func (ch *change) attachAll(m *merger, in []palette.ClusterProfileEntityRef, who
 	infra := false
 	for i := range in {
 		e, at := &in[i], fmt.Sprintf("profiles[%d].", i)
-		p, err := reference[lazuli.Profile](ch.ctx(), ch.tx, ch.call, ch.cl.Project, e.UID)
+		p, err := reference[lazuli.Profile](ch.ctx(), ch.reader, ch.call, ch.cl.Project, e.UID)
 		switch {
 		case lazuli.CodeOf(err) == lazuli.CodeNotFound:
 			m.f.fault(at+"uid", "the project has no cluster profile with the uid %q", shorten(e.UID))
@@ -268,7 +268,7 @@ func listClusterProfiles(a *API, c *call) (any, error) {
 
 // applyProfiles has the profiles that wait for it applied.
 func applyProfiles(a *API, c *call) (any, error) {
-	return struct{}{}, a.changeCluster(c, c.param("uid"), func(ch *change) error {
+	return nil, a.changeCluster(c, c.param("uid"), func(ch *change) error {
 		if ch.cl.Held == nil {
 			ch.idle = true
 			return nil

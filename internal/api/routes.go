@@ -27,7 +27,7 @@ const (
 // the request again.
 func routes() []route {
 	return slices.Concat(paletteRoutes(), accountRoutes(), profileRoutes(), packRoutes(), registryRoutes(), macroRoutes(),
-		clusterDay2Routes(), eventRoutes(), identityRoutes(), ownRoutes())
+		clusterDay2Routes(), clusterFeatureRoutes(), eventRoutes(), identityRoutes(), ownRoutes())
 }
 
 func paletteRoutes() []route {
@@ -46,10 +46,6 @@ func paletteRoutes() []route {
 		{Method: get, Pattern: cluster + "/assets/kubeconfigclient", Operation: "v1SpectroClustersUidKubeConfigClientGet", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
 		{Method: get, Pattern: cluster + "/assets/kubeconfig", Operation: "v1SpectroClustersUidKubeConfig", Permission: auth.ClusterGet, Status: ok, Handle: getKubeconfig},
 		{Method: get, Pattern: cluster + "/assets/adminKubeconfig", Operation: "v1SpectroClustersUidAdminKubeConfig", Permission: auth.ClusterDelete, Status: ok, Handle: getAdminKubeconfig},
-		{Method: get, Pattern: cluster + "/config/rbacs", Operation: "v1SpectroClustersUidConfigRbacsGet", Permission: auth.ClusterGet, Status: ok, Handle: emptyList},
-		{Method: get, Pattern: cluster + "/config/namespaces", Operation: "v1SpectroClustersUidConfigNamespacesGet", Permission: auth.ClusterGet, Status: ok, Handle: emptyList},
-		{Method: get, Pattern: cluster + "/features/backup", Operation: "v1ClusterFeatureBackupGet", Permission: auth.ClusterGet, Status: ok, Handle: noFeature},
-		{Method: get, Pattern: cluster + "/features/complianceScan", Operation: "v1ClusterFeatureComplianceScanGet", Permission: auth.ClusterGet, Status: ok, Handle: noFeature},
 
 		{Method: get, Pattern: config, Operation: "v1CloudConfigsAzureGet", Permission: auth.CloudConfigGet, Status: ok, Handle: getCloudConfig},
 		{Method: get, Pattern: config + "/machinePools/{name}/machines", Operation: "v1CloudConfigsAzurePoolMachinesList", Permission: auth.MachineList, Status: ok, Handle: listMachines},

@@ -75,7 +75,7 @@ func CloudConfigOf(c *lazuli.Cluster, accountName string) (CloudConfig, error) {
 		},
 		Spec: &CloudConfigSpec{
 			CloudAccountRef:   ObjectReference{Kind: CloudType, Name: accountName, UID: c.AccountUID},
-			ClusterConfig:     parts.CloudConfig,
+			ClusterConfig:     WithoutNulls(parts.CloudConfig),
 			MachinePoolConfig: make([]json.RawMessage, 0, len(parts.MachinePoolConfig)),
 		},
 		Status: CloudConfigStat{Conditions: []ClusterCondition{}},
@@ -85,7 +85,7 @@ func CloudConfigOf(c *lazuli.Cluster, accountName string) (CloudConfig, error) {
 		if err != nil {
 			return CloudConfig{}, fmt.Errorf("render pool %d of cluster %s: %w", i, c.UID, err)
 		}
-		out.Spec.MachinePoolConfig = append(out.Spec.MachinePoolConfig, pool)
+		out.Spec.MachinePoolConfig = append(out.Spec.MachinePoolConfig, WithoutNulls(pool))
 	}
 	return out, nil
 }

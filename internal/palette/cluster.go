@@ -39,6 +39,7 @@ type ClusterSpecView struct {
 	CloudType               string                     `json:"cloudType"`
 	ClusterConfig           map[string]json.RawMessage `json:"clusterConfig"`
 	ClusterProfileTemplates []ClusterProfileTemplate   `json:"clusterProfileTemplates"`
+	ClusterTemplate         json.RawMessage            `json:"clusterTemplate,omitempty"`
 	ClusterType             string                     `json:"clusterType"`
 }
 
@@ -247,9 +248,13 @@ func ClusterOf(c *lazuli.Cluster) (Cluster, error) {
 	}
 	echo := make(map[string]json.RawMessage, len(clusterConfigEcho))
 	for _, k := range clusterConfigEcho {
-		if v, ok := sent[k]; ok {
-			echo[k] = v
+		if v, ok := sent[k]; ok && string(v) != "null" {
+			echo[k] = WithoutNulls(v)
 		}
+	}
+	template, err := Member(c.Spec, "clusterTemplate")
+	if err != nil {
+		return Cluster{}, err
 	}
 	location, err := locationOf(parts, sent)
 	if err != nil {
@@ -263,6 +268,7 @@ func ClusterOf(c *lazuli.Cluster) (Cluster, error) {
 			CloudType:               CloudType,
 			ClusterConfig:           echo,
 			ClusterProfileTemplates: make([]ClusterProfileTemplate, 0, len(c.Profiles)),
+			ClusterTemplate:         template,
 			ClusterType:             clusterTypeManaged,
 		},
 		Status: &ClusterStatusView{
@@ -343,11 +349,41 @@ func summary(c *lazuli.Cluster, machines []lazuli.Machine) (ClusterSummarySpec, 
 			HasKubeConfig:     !c.Status.RunningAt.IsZero(),
 			KubernetesVersion: c.Status.KubeVersion,
 		},
-		Location: full.Status.Location,
+		Location: metaLocation(full.Status.Location),
 		Packs:    full.Status.Packs,
 		SpcApply: full.Status.SpcApply,
 		State:    full.Status.State,
 	}, nil
+}
+
+// metaLocation is a location as summaries have it: the point on the map is a
+// pair there.
+func metaLocation(raw json.RawMessage) json.RawMessage {
+	var in struct {
+		CountryCode string `json:"countryCode"`
+		CountryName string `json:"countryName"`
+		RegionCode  string `json:"regionCode"`
+		RegionName  string `json:"regionName"`
+		GeoLoc      *struct {
+			Latitude  float64 `json:"latitude"`
+			Longitude float64 `json:"longitude"`
+		} `json:"geoLoc"`
+	}
+	if json.Unmarshal(raw, &in) != nil {
+		return json.RawMessage("{}") // of no form that is known
+	}
+	out := map[string]any{}
+	for k, v := range map[string]string{
+		"countryCode": in.CountryCode, "countryName": in.CountryName, "regionCode": in.RegionCode, "regionName": in.RegionName,
+	} {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	if in.GeoLoc != nil {
+		out["coordinates"] = []float64{in.GeoLoc.Latitude, in.GeoLoc.Longitude}
+	}
+	return encodedOr(out, raw)
 }
 
 // withoutValues keeps summaries small.
@@ -422,7 +458,7 @@ func SpcApplyOf(c *lazuli.Cluster) SpcApply {
 // an absent location is a change that Terraform plans for ever.
 func locationOf(parts specParts, sent map[string]json.RawMessage) (json.RawMessage, error) {
 	if v, ok := sent["location"]; ok && string(v) != "null" {
-		return v, nil
+		return WithoutNulls(v), nil
 	}
 	cloud, err := rawObject(parts.CloudConfig)
 	if err != nil {

@@ -164,3 +164,45 @@ func prune(v any) any {
 	}
 	return v
 }
+
+// WithoutNulls takes members that are null out of a JSON value, at any depth:
+// clients may send null for an absent member, and no answer has one.
+func WithoutNulls(raw json.RawMessage) json.RawMessage {
+	if !bytes.Contains(raw, []byte("null")) {
+		return raw
+	}
+	switch trimmed := bytes.TrimSpace(raw); {
+	case len(trimmed) > 0 && trimmed[0] == '{':
+		var o map[string]json.RawMessage
+		if json.Unmarshal(raw, &o) != nil {
+			return raw
+		}
+		for k, v := range o {
+			if string(v) == "null" {
+				delete(o, k)
+			} else {
+				o[k] = WithoutNulls(v)
+			}
+		}
+		return encodedOr(o, raw)
+	case len(trimmed) > 0 && trimmed[0] == '[':
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) != nil {
+			return raw
+		}
+		for i, v := range list {
+			list[i] = WithoutNulls(v)
+		}
+		return encodedOr(list, raw)
+	default:
+		return raw
+	}
+}
+
+func encodedOr(v any, otherwise json.RawMessage) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil { // read a moment ago: cannot happen
+		return otherwise
+	}
+	return b
+}
