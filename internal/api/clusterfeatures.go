@@ -87,7 +87,9 @@ func setConfig(member string, path ...string) func(*API, *call) (any, error) {
 	return func(a *API, c *call) (any, error) {
 		value, err := palette.Member(c.body, member)
 		if err != nil {
-			return nil, decode(c.body, &map[string]json.RawMessage{})
+			var f lazuli.Fields
+			f.Add(wholeBody, "is not an object")
+			return nil, f.Err()
 		}
 		return nil, a.changeCluster(c, c.param("uid"), func(ch *change) error {
 			return ch.configure(member, value, path...)
@@ -110,11 +112,12 @@ func (ch *change) configure(member string, value json.RawMessage, path ...string
 	if ch.cl.Spec, err = palette.SetMember(ch.cl.Spec, value, at...); err != nil {
 		return fmt.Errorf("change the spec of cluster %s: %w", ch.cl.UID, err)
 	}
+	var f findings
 	spec, err := palette.Spec(ch.cl)
 	if err != nil {
-		return decode(ch.body, &map[string]json.RawMessage{}) // of another type than the contract has it
+		f.fault(member, "cannot be read: %s", shorten(err.Error()))
+		return f.faults.Err()
 	}
-	var f findings
 	checkClusterConfig(&f, spec.ClusterConfig)
 	prefix := "spec." + strings.Join(at[:len(at)-1], ".") + "."
 	for i := range f.faults {

@@ -326,7 +326,7 @@ func updateCloudConfig(a *API, c *call) (any, error) {
 		return nil, f.faults.Err()
 	}
 	if err := json.Unmarshal(body.ClusterConfig, &in); err != nil {
-		return nil, decode(c.body, &palette.CloudClusterConfigBody{}) // names the member
+		return nil, orElse(decode(c.body, &palette.CloudClusterConfigBody{}), err) // the first names the member
 	}
 	cl, err := a.configured(c)
 	if err != nil {
