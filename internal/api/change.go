@@ -33,7 +33,7 @@ func clusterDay2Routes() []route {
 		{Method: get, Pattern: cluster + "/profiles", Operation: "v1SpectroClustersGetProfiles", Permission: auth.ClusterGet, Status: ok, Handle: listClusterProfiles},
 		{Method: put, Pattern: cluster + "/profiles", Operation: "v1SpectroClustersUpdateProfiles", Permission: auth.ClusterUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: putProfiles},
 		{Method: patch, Pattern: cluster + "/profiles", Operation: "v1SpectroClustersPatchProfiles", Permission: auth.ClusterUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: patchProfiles},
-		{Method: del, Pattern: cluster + "/profiles", Operation: "v1SpectroClustersDeleteProfiles", Permission: auth.ClusterUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: deleteProfiles},
+		{Method: del, Pattern: cluster + "/profiles", Operation: "v1SpectroClustersDeleteProfiles", Permission: auth.ClusterUpdate, Status: noContent, Body: maxBody, Mutates: true, Handle: detachProfiles},
 		{Method: get, Pattern: cluster + "/status/spcApply", Operation: "v1SpectroClustersUidStatusSpcApplyGet", Permission: auth.ClusterGet, Status: ok, Handle: getSpcApply},
 		{Method: post, Pattern: cluster + "/status/spcApply", Operation: "v1SpectroClustersUidStatusSpcApply", Permission: auth.ClusterUpdate, Status: accepted, Mutates: true, Handle: applyProfiles},
 		{Method: get, Pattern: cluster + "/variables", Operation: "v1SpectroClustersUidVariablesGet", Permission: auth.ClusterGet, Status: ok, Handle: listVariables},

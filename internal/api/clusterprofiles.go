@@ -220,9 +220,9 @@ func layersOf(snaps []lazuli.ProfileSnapshot) []lazuli.Layer {
 	return out
 }
 
-// deleteProfiles detaches profiles. They are free when it returns; what they had
+// detachProfiles detaches profiles. They are free when it returns; what they had
 // brought into the cluster is removed by the engine.
-func deleteProfiles(a *API, c *call) (any, error) {
+func detachProfiles(a *API, c *call) (any, error) {
 	var in struct {
 		ProfileUIDs []string `json:"profileUids"`
 	}

@@ -27,6 +27,9 @@ func wishOf(c *lazuli.Cluster) string {
 				fmt.Fprintf(h, "%q %q\n", m.Name, m.Content)
 			}
 		}
+		for _, v := range p.Values {
+			fmt.Fprintf(h, "%q %q %q\n", v.Name, v.Value, v.Sealed)
+		}
 	}
 	writeSorted(h, c.Labels)
 	wishes := map[string]string{}

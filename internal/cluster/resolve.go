@@ -16,21 +16,21 @@ func (w *World) deployed() []lazuli.ProfileSnapshot {
 	if w.resolved != nil {
 		return w.resolved
 	}
-	return w.Cluster.Profiles
+	return w.Cluster.Applied()
 }
 
 // loadProfiles resolves the expressions of the profiles, with the macros as they
 // are now. What stands for nothing is told when the profiles are used: a cluster
 // can be deleted whatever its profiles say.
 func (r *Reconciler) loadProfiles(ctx context.Context, w *World, account *lazuli.Account) error {
-	if !pack.HasExpressions(w.Cluster.Profiles) {
+	if !pack.HasExpressions(w.Cluster.Applied()) {
 		return nil
 	}
 	scope, err := r.scope(ctx, w.Cluster, account, w.Spec.Location)
 	if err != nil {
 		return err
 	}
-	scoped, err := pack.Scoped(w.Cluster.UID, w.Cluster.Profiles, r.cfg.Seal)
+	scoped, err := pack.Scoped(w.Cluster.UID, w.Cluster.Applied(), r.cfg.Seal)
 	if err != nil {
 		w.unresolved = fmt.Errorf("read the variables of cluster %s: %w", w.Cluster.UID, err)
 		return nil

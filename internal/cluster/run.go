@@ -80,21 +80,21 @@ func (r *Session) refresh(ctx context.Context) error {
 	if !begun || w.Cluster.Status.State == lazuli.StateDeleted || w.resting() {
 		return nil
 	}
-	// The version tells whether there is anything to decode.
-	page, err := r.cfg.Store.Query(ctx, store.Query{
-		Kind: lazuli.KindCluster, Where: []store.Where{{Field: store.FieldUID, Op: store.Eq, Value: w.Cluster.UID}}, Bare: true,
-	})
-	if err == nil && len(page.Rows) == 1 && page.Rows[0].Meta.Version == w.Cluster.Version {
-		return nil
+	if !w.stale {
+		// The version tells whether there is anything to decode.
+		page, err := r.cfg.Store.Query(ctx, store.Query{
+			Kind: lazuli.KindCluster, Where: []store.Where{{Field: store.FieldUID, Op: store.Eq, Value: w.Cluster.UID}}, Bare: true,
+		})
+		if err == nil && len(page.Rows) == 1 && page.Rows[0].Meta.Version == w.Cluster.Version {
+			return nil
+		}
 	}
-	var fresh lazuli.Cluster
-	if err == nil {
-		err = r.cfg.Store.Get(ctx, w.Cluster.UID, &fresh)
-	}
+	fresh, err := r.load(ctx, w.Cluster.UID)
 	if err != nil {
 		return &lazuli.Error{Code: lazuli.CodeUnavailable, Message: "read cluster " + w.Cluster.UID + " again", Err: err}
 	}
-	return w.adoptWish(&fresh)
+	w.adopt(fresh)
+	return nil
 }
 
 // loop steps and carries out until there is nothing to do for now. It never

@@ -3,7 +3,6 @@
 package cluster
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -64,6 +63,7 @@ type World struct {
 	unresolved  error                    // why there is none of either
 
 	picked        bool // machines to leave were picked in this step
+	stale         bool // the user wants something else than was read
 	dirtyCluster  bool
 	dirtyNodes    map[string]bool
 	dirtyMachines map[string]bool
@@ -308,34 +308,27 @@ func (r *Session) commit(ctx context.Context) error {
 	if fresh.Status.State == lazuli.StateDeleted {
 		r.cfg.Workload.Forget(fresh.UID) // nobody will connect there again
 	}
-	if err := w.adoptWish(&fresh); err != nil {
-		return err
-	}
+	w.adoptWish(&fresh)
 	w.clean()
 	return nil
 }
 
-// adoptWish takes over the cluster as it is on record, and what follows from
-// another wish.
-func (w *World) adoptWish(fresh *lazuli.Cluster) error {
+// adoptWish takes over the cluster as it is on record. Another wish than before
+// makes the world stale: see refresh.
+func (w *World) adoptWish(fresh *lazuli.Cluster) {
 	old := w.Cluster
 	w.Cluster = fresh
-	if old.Version == fresh.Version {
-		return nil
+	if old.Version != fresh.Version && wishOf(old) != wishOf(fresh) {
+		w.stale = true
 	}
-	if bytes.Equal(old.Spec, fresh.Spec) && wishOf(old) == wishOf(fresh) {
-		return nil
-	}
-	w.Settings, w.rendered, w.sizes = pack.Settings{}, nil, nil
-	if fresh.Status.State == lazuli.StateDeleted {
-		return nil
-	}
-	spec, err := palette.ClusterSpec(fresh.Spec)
-	if err != nil {
-		return fmt.Errorf("read the spec of cluster %s: %w", fresh.UID, err)
-	}
-	w.Spec = spec
-	return nil
+}
+
+// adopt takes over what was read again of the wish and what it refers to. What
+// the run has found out meanwhile stays.
+func (w *World) adopt(fresh *World) {
+	w.Cluster, w.Spec, w.target = fresh.Cluster, fresh.Spec, fresh.target
+	w.resolved, w.madeLayers, w.unresolved = fresh.resolved, fresh.madeLayers, fresh.unresolved
+	w.Settings, w.rendered, w.sizes, w.stale = pack.Settings{}, nil, nil, false
 }
 
 func writeAll[T lazuli.Object](ctx context.Context, tx store.Tx, all map[string]T, dirty map[string]bool) error {
