@@ -15,31 +15,6 @@ import (
 	"github.com/lazuli-dev/lazuli/test/e2e/tape"
 )
 
-// gaps are operations that the hub does not do yet as the recorded client needs
-// it. A row goes when its operation works: the test fails while it stays.
-func gaps() map[string]string {
-	const later = "not served yet"
-	return map[string]string{
-		"V1HostClusterConfigUpdate":                      later,
-		"v1ClusterFeatureBackupCreate":                   later,
-		"v1ClusterFeatureBackupGet":                      "nothing can be configured yet",
-		"v1ClusterFeatureComplianceScanCreate":           later,
-		"v1ClusterFeatureComplianceScanGet":              "nothing can be configured yet",
-		"v1SpectroClustersAzureCreate":                   "a network that exists already is refused",
-		"v1SpectroClustersCertificatesRenew":             later,
-		"v1SpectroClustersDeleteProfiles":                later,
-		"v1SpectroClustersPatchProfiles":                 later,
-		"v1SpectroClustersUidClusterMetaAttributeUpdate": later,
-		"v1SpectroClustersUidConfigNamespacesUpdate":     later,
-		"v1SpectroClustersUidConfigRbacsUpdate":          later,
-		"v1SpectroClustersUidMetadataUpdate":             later,
-		"v1SpectroClustersUidOsPatchUpdate":              later,
-		"v1SpectroClustersUidTimezoneUpdate":             later,
-		"v1SpectroClustersUidUpgradeSettings":            later,
-		"v1SpectroClustersUidVariablesGet":               later,
-	}
-}
-
 // TestRecordedClient sends the built binary every request that an unmodified
 // client of the wire sent when it was recorded: apply, plan, changes of pools,
 // a profile's swap, day-2 fields, provoked errors, destroy. Only uids, the
@@ -62,7 +37,7 @@ func TestRecordedClient(t *testing.T) {
 	}
 	h := startHub(t)
 	h.http.Transport = c.Transport(h.http.Transport, func(err error) { t.Errorf("not as the contract has it: %v", err) })
-	p := &tape.Player{Hub: h.stands(), Model: tape.NewModel(), Send: h.play, Gaps: gaps(), Await: await}
+	p := &tape.Player{Hub: h.stands(), Model: tape.NewModel(), Send: h.play, Gaps: tape.Gaps(), Await: await}
 	for i := range sessions {
 		begin := time.Now()
 		p.Play(&sessions[i])

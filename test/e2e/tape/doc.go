@@ -16,6 +16,6 @@
 // any test that talks to a hub can have one watch.
 //
 // The package is for tests alone. It refuses to know how a hub works, to look
-// into one, and to forgive: what a hub does not do yet stands in a table of the
-// test that uses it, with a reason.
+// into one, and to forgive: what a hub does not do yet stands in one table, with
+// the reason.
 package tape

@@ -86,6 +86,7 @@ func (p *Player) play(r *Request, waited bool) {
 	if err != nil {
 		if gap := p.lostBy(r); gap != "" {
 			p.gapped[gap]++
+			p.make(r, operation, gap, "")
 			return
 		}
 		p.report(r.Where, operation, err.Error())
@@ -285,7 +286,7 @@ func (p *Player) learn(r *Request, path string, a *Answer, body []byte) {
 	parts := strings.Split(path, "/")
 	switch {
 	case r.Method == http.MethodPost && r.Status == http.StatusCreated:
-		p.make(r, operation, text(v, "uid"))
+		p.make(r, operation, operation, text(v, "uid"))
 		if operation == "v1SpectroClustersAzureCreate" {
 			p.last[text(v, "uid")] = write{operation: operation}
 		}
@@ -308,11 +309,15 @@ func (p *Player) learn(r *Request, path string, a *Answer, body []byte) {
 
 // make pairs what was made with its recorded uid, which stands in the body where
 // the recorder added it, and else is the next of its sort. Later requests name
-// profiles and clusters by it, and none of what is made inside of them.
-func (p *Player) make(r *Request, operation, ours string) {
+// profiles and clusters by it, and none of what is made inside of them. What was
+// not made is lost for a cause.
+func (p *Player) make(r *Request, operation, cause, ours string) {
 	lost := ""
 	if ours == "" {
-		lost = operation
+		lost = cause
+	}
+	if r.Method != http.MethodPost || r.Status != http.StatusCreated {
+		return
 	}
 	if sent, err := parse(r.Body); err == nil && text(sent, "metadata.uid") != "" {
 		recorded := text(sent, "metadata.uid")
