@@ -63,7 +63,8 @@ func mayImport() map[string][]string {
 		"examples":              {},
 		"test/bench":            {"internal/azuresim/model"},
 		"test/lab": {
-			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/model", "internal/cluster", "internal/pack",
+			"internal/azure", "internal/azure/resource", "internal/azuresim", "internal/azuresim/kubeapi", "internal/azuresim/model",
+			"internal/bootstrap", "internal/cluster", "internal/pack",
 			"internal/reconcile", "internal/seal", "internal/store", "internal/store/sqlite", "internal/workload",
 		},
 		"test/simulation": {

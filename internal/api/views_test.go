@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package palette_test
+package api_test
 
 import (
 	"encoding/json"
