@@ -341,7 +341,7 @@ func TestMatrix(t *testing.T) {
 	})
 	everybody := personas()
 	rows := make([][]rune, len(everybody))
-	if !t.Run("walk", func(t *testing.T) {
+	if !t.Run("walk", func(t *testing.T) { //nolint:tparallel // it returns when all of its own have
 		for i, p := range everybody {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()

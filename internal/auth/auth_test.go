@@ -253,3 +253,20 @@ func TestExcess(t *testing.T) {
 		}
 	}
 }
+
+// door tries API keys that must open everything.
+type door struct{ *auth.Authenticator }
+
+func opening(t *testing.T, s store.Store) door {
+	t.Helper()
+	return door{authenticator(t, s, time.Now)}
+}
+
+func (d door) tryKey(t *testing.T, key string) error {
+	t.Helper()
+	actor, err := d.Authenticate(t.Context(), http.Header{"Apikey": {key}}, remote)
+	if err == nil && !actor.May(auth.UserDelete, "") {
+		t.Error("the key does not open everything")
+	}
+	return err
+}

@@ -131,13 +131,13 @@ func (t *tokens) ensureKey(ctx context.Context, s store.Store) (*lazuli.Tenant, 
 		if err != nil {
 			return fmt.Errorf("seal a signing key: %w", err)
 		}
-		var keep []lazuli.SigningKey
+		keys := make([]lazuli.SigningKey, 0, len(tenant.SigningKeys)+1)
 		for _, k := range tenant.SigningKeys {
 			if t.now().Before(k.CreatedAt.Add(keyLife + ActivationLife + clockSkew)) {
-				keep = append(keep, k)
+				keys = append(keys, k)
 			}
 		}
-		tenant.SigningKeys = append(keep, lazuli.SigningKey{ID: id, Sealed: sealed, CreatedAt: t.now().UTC()})
+		tenant.SigningKeys = append(keys, lazuli.SigningKey{ID: id, Sealed: sealed, CreatedAt: t.now().UTC()})
 		return tx.Update(ctx, &tenant)
 	})
 	if err != nil {

@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -281,5 +282,54 @@ func TestWriteFile(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(name))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// The first start gives a password that opens a session, is written nowhere and
+// is not given again.
+func TestFirstPassword(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	hub, stop := start(t, cfg)
+	password := hub.FirstPassword().Reveal()
+	if len(password) < 20 {
+		t.Fatalf("a first password of %d characters", len(password))
+	}
+	pem, err := os.ReadFile(cfg.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer web.CloseIdleConnections()
+	body := strings.NewReader(`{"emailId":"admin","password":"` + password + `"}`)
+	res, err := web.Post(hub.URL()+"/v1/auth/authenticate", "application/json", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK || !bytes.Contains(b, []byte(`"Authorization"`)) {
+		t.Errorf("signing in: %d %s %v", res.StatusCode, b, err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(cfg.DataDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(password)) {
+			t.Errorf("%s holds the password", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := start(t, cfg)
+	if !again.FirstPassword().Empty() {
+		t.Error("a second start gives a password again")
 	}
 }
