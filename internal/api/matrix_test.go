@@ -161,7 +161,7 @@ func (w *matrixWorld) target(s api.Served) string {
 	uid := strings.Repeat("e", 24)
 	for prefix, of := range map[string]string{
 		"/v1/cloudaccounts/azure/": w.account, "/v1/clusterprofiles/": w.profile, "/v1/spectroclusters/": w.cluster,
-		"/v1/dashboard/spectroclusters/": w.cluster, "/lazuli/v1/clusters/": w.cluster, "/v1/events/components/": w.cluster, "/v1/notifications/": w.cluster,
+		"/v1/dashboard/spectroclusters/": w.cluster, "/v1/dashboard/clusterprofiles/": w.profile, "/lazuli/v1/clusters/": w.cluster, "/v1/events/components/": w.cluster, "/v1/notifications/": w.cluster,
 		"/v1/cloudconfigs/azure/": w.config, "/v1/cloudconfigs/{cloudType}/": w.config, "/v1/registries/": w.packs.UID(), "/v1/packs/": w.packs.UID(),
 		"/v1/users/": w.victim, "/v1/workspaces/users/": w.victim, "/v1/teams/": w.team, "/v1/workspaces/teams/": w.team,
 		"/v1/roles/": w.role, "/v1/apiKeys/": w.key, "/v1/projects/": w.project,
@@ -235,6 +235,8 @@ func (w *matrixWorld) bodyFor(s api.Served) any {
 			return object{"clusterConfig": clusterBody(name, w.account)["spec"].(object)["cloudConfig"]}
 		},
 		"v1CloudConfigsMachinePoolsMachineUidMaintenanceUpdate": func() any { return object{"action": "cordon"} },
+		"v1ClusterProfilesUidClone":                             func() any { return object{"metadata": object{"name": name, "version": "1.0.0"}} },
+		"v1ClusterProfilesUidCloneValidate":                     func() any { return object{"metadata": object{"name": name, "version": "1.0.0"}} },
 		"v1ApiKeysUidActiveState":                               func() any { return object{"isActive": true} },
 		"v1ApiKeysUidState":                                     func() any { return object{"isActive": true} },
 		"v1CloudConfigsAzureMachinePoolCreate":                  func() any { return pool(name, false, 1) },
@@ -325,7 +327,7 @@ func (w *matrixWorld) walk(t *testing.T, p persona, table []api.Served) []rune {
 
 // ofProject reports whether a route's path names an object of the project.
 func ofProject(s api.Served) bool {
-	return slices.ContainsFunc([]string{"/v1/cloudaccounts/azure/", "/v1/clusterprofiles/", "/v1/spectroclusters/", "/v1/dashboard/spectroclusters/",
+	return slices.ContainsFunc([]string{"/v1/cloudaccounts/azure/", "/v1/clusterprofiles/", "/v1/dashboard/clusterprofiles/{", "/v1/spectroclusters/", "/v1/dashboard/spectroclusters/{",
 		"/lazuli/v1/clusters/", "/v1/events/components/", "/v1/notifications/", "/v1/cloudconfigs/", "/v1/projects/", "/v1/users/{", "/v1/teams/", "/v1/roles/"},
 		func(prefix string) bool { return strings.HasPrefix(s.Pattern, prefix) })
 }
