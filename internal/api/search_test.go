@@ -3,6 +3,7 @@
 package api_test
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -78,7 +79,9 @@ func TestSearchFindsWhatAModelFinds(t *testing.T) {
 }
 
 // walk reads all pages of a search, by turns by token and by offset.
-func (w *world) walk(t interface{ Fatalf(string, ...any) }, body string, limit int) (names []string) {
+func (w *world) walk(t interface {
+	Fatalf(format string, args ...any)
+}, body string, limit int) (names []string) {
 	query := ""
 	for page := 0; ; page++ {
 		a := w.send("POST", fmt.Sprintf("%s?limit=%d%s", searchPath, limit, query), body)
@@ -162,7 +165,7 @@ func drawFilter(t *rapid.T, all []*lazuli.Cluster) *palette.SearchFilter {
 
 func drawItem(t *rapid.T, all []*lazuli.Cluster) palette.SearchFilterItem {
 	negation := rapid.Bool().Draw(t, "negation")
-	ignore := rapid.SampledFrom([]*bool{nil, new(bool), ptr(true)}).Draw(t, "ignore case")
+	ignore := rapid.SampledFrom([]*bool{nil, new(false), new(true)}).Draw(t, "ignore case")
 	match := &palette.SearchMatch{Conjunction: rapid.SampledFrom([]string{"", "and", "or"}).Draw(t, "values' conjunction")}
 	operator := rapid.SampledFrom([]string{"", "eq", "contains", "beginsWith"}).Draw(t, "operator")
 	what := rapid.SampledFrom(append([]string{"isDeleted", "keyValue", "created"}, textProperties...)).Draw(t, "property")
@@ -199,8 +202,6 @@ func drawItem(t *rapid.T, all []*lazuli.Cluster) palette.SearchFilterItem {
 		IgnoreCase: ignore, Match: match, Negation: negation, Operator: operator,
 	}}}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func modelFilter(f *palette.SearchFilter, c *lazuli.Cluster) bool {
 	return modelJoin(f.Conjunction, f.FilterGroups, func(g palette.SearchFilterGroup) bool {
@@ -246,13 +247,13 @@ func modelItem(item *palette.SearchFilterItem, c *lazuli.Cluster) bool {
 	}
 }
 
-func modelText(m *palette.SearchMatch, operator string, ignore *bool, any func(func(string) bool) bool, flag func(string) string) bool {
+func modelText(m *palette.SearchMatch, operator string, ignore *bool, anyOf func(func(string) bool) bool, flag func(string) string) bool {
 	fold := lazuli.Fold
 	if ignore != nil && !*ignore {
 		fold = func(s string) string { return s }
 	}
 	holds := func(want string) bool {
-		return any(func(have string) bool {
+		return anyOf(func(have string) bool {
 			switch operator {
 			case "contains":
 				return strings.Contains(fold(have), fold(want))
@@ -332,7 +333,7 @@ func TestHeadsShowTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(with.body), string(asItem)) {
+		if !bytes.Contains(with.body, asItem) {
 			t.Errorf("cluster %s is not shown as it would be rendered now:\n%s\nin\n%s", c.Name, asItem, with.body)
 		}
 	}

@@ -109,6 +109,7 @@ const (
 	// compare folded; other columns, labels and facets compare exactly with Eq,
 	// NotEq and In, and without regard to the case of ASCII letters otherwise.
 	CaseUsual Case = ""
+	// CaseExact compares texts as they are.
 	CaseExact Case = "exact"
 	// CaseFolded compares what lazuli.Fold makes of names, labels and facets;
 	// of other columns it folds ASCII letters.
@@ -268,20 +269,8 @@ type Tx interface {
 	AppendAudit(ctx context.Context, a lazuli.Audit) error
 }
 
-// Store is a database of the hub.
-type Store interface {
-	Reader
-	// Update runs fn in one transaction. fn may be run again after a
-	// serialisation failure, so its effects are only those on tx. Inside fn
-	// only tx is used: a call of the store itself may wait for ever. After an
-	// error of tx fn may go on with it; an error of fn undoes everything.
-	Update(ctx context.Context, fn func(Tx) error) error
-	// Fenced is Update under a lease.
-	Fenced(ctx context.Context, l Lease, fn func(Tx) error) error
-	// Watch sends changes until ctx ends. A slow reader loses repeats of one
-	// object, never the last change of any.
-	Watch(ctx context.Context) (<-chan Change, error)
-
+// Queue is the work rows of a database.
+type Queue interface {
 	// Claim leases at most limit due rows of the kinds to owner.
 	Claim(ctx context.Context, owner string, kinds []lazuli.Kind, limit int, lease time.Duration) ([]Lease, error)
 	// Finish ends leases; those that no longer hold are ignored.
@@ -295,6 +284,22 @@ type Store interface {
 	// unleased row when it is due, a leased one when its lease is over. ok is
 	// false when there is none.
 	NextDue(ctx context.Context, kinds []lazuli.Kind) (due time.Time, ok bool, err error)
+}
+
+// Store is a database of the hub.
+type Store interface {
+	Reader
+	Queue
+	// Update runs fn in one transaction. fn may be run again after a
+	// serialisation failure, so its effects are only those on tx. Inside fn
+	// only tx is used: a call of the store itself may wait for ever. After an
+	// error of tx fn may go on with it; an error of fn undoes everything.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Fenced is Update under a lease.
+	Fenced(ctx context.Context, l Lease, fn func(Tx) error) error
+	// Watch sends changes until ctx ends. A slow reader loses repeats of one
+	// object, never the last change of any.
+	Watch(ctx context.Context) (<-chan Change, error)
 
 	// Upkeep does a batch of what has to be done now and then, in a transaction
 	// of its own, and reports whether there is more to do.

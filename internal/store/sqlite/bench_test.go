@@ -3,20 +3,31 @@
 package sqlite_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
 )
 
+// benchListings have heads of the size that clusters have.
+func benchListings() store.Listings {
+	head := []byte(strings.Repeat("h", 4000))
+	return store.Listings{lazuli.KindCluster: {Version: 1, Head: func(lazuli.Object) ([]byte, error) { return head, nil }}}
+}
+
 // benchStore is a file with 10,000 clusters of about 8 KB in ten projects.
-func benchStore(b *testing.B) *sqlite.Store {
+func benchStore(b *testing.B) (*sqlite.Store, string) {
 	b.Helper()
-	s, err := sqlite.Open(b.Context(), sqlite.Options{Path: filepath.Join(b.TempDir(), "bench.db")})
+	path := filepath.Join(b.TempDir(), "bench.db")
+	s, err := sqlite.Open(b.Context(), sqlite.Options{Path: path, Listings: benchListings()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -40,11 +51,24 @@ func benchStore(b *testing.B) *sqlite.Store {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	return s
+	return s, path
+}
+
+// checkpoint empties the log.
+func checkpoint(b *testing.B, path string) {
+	b.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err == nil {
+		_, err = db.ExecContext(b.Context(), "pragma wal_checkpoint(truncate)")
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 func BenchmarkStore(b *testing.B) {
-	s := benchStore(b)
+	s, path := benchStore(b)
 	ctx := b.Context()
 	uid := fmt.Sprintf("%024x", 77)
 	b.Run("get", func(b *testing.B) {
@@ -64,6 +88,27 @@ func BenchmarkStore(b *testing.B) {
 			if err := s.Update(ctx, func(tx store.Tx) error { return tx.Update(ctx, &c) }); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+	b.Run("bytes of an update", func(b *testing.B) {
+		var c lazuli.Cluster
+		if err := s.Get(ctx, uid, &c); err != nil {
+			b.Fatal(err)
+		}
+		const updates = 50 // fewer pages than make SQLite begin its log again
+		for b.Loop() {
+			checkpoint(b, path)
+			for range updates {
+				c.Status.SeenAt = c.Status.SeenAt.Add(time.Minute)
+				if err := s.Update(ctx, func(tx store.Tx) error { return tx.Update(ctx, &c) }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			info, err := os.Stat(path + "-wal")
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(info.Size())/updates, "written-B/update")
 		}
 	})
 	for name, where := range map[string]store.Where{

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,7 +74,7 @@ func (b *builder) after(token string, orders []store.Order, columns []order, fin
 	}
 	last := columns[len(columns)-1]
 	values[len(columns)] = at.UID
-	b.add(b.behind(append(columns[:len(columns):len(columns)], order{column: column{name: "uid"}, desc: last.desc}), values))
+	b.add(b.behind(append(slices.Clip(columns), order{column: column{name: "uid"}, desc: last.desc}), values))
 	return at.Before
 }
 

@@ -127,12 +127,11 @@ func (b *builder) rows(q store.Query, columns []order, from string) Statement {
 	if q.Heads {
 		what, shown = "h.version, h.created, h.updated, h.head_version, h.head, h.name, h.project", "listing"
 	}
-	sorts := ""
 	for _, c := range columns {
-		sorts += ", p." + c.name
+		what += ", p." + c.name //nolint:modernize // one or two
 	}
 	return Statement{
-		Text: "select p.uid, " + what + sorts + " from (" + found.Text + ") p cross join " + shown +
+		Text: "select p.uid, " + what + " from (" + found.Text + ") p cross join " + shown +
 			" h where h.kind=$1 and h.uid=p.uid order by " + by("p.", columns),
 		Args: found.Args,
 	}
