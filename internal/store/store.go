@@ -18,6 +18,14 @@
 // lazuli.CodeUnavailable. All writes of a transaction happen or none does, and
 // what Update and Fenced acknowledged survives power loss.
 //
+// # Listings
+//
+// Objects of listed kinds (lazuli.Kind.Listed) also have a row of their own,
+// written in the same transaction, with the columns and facets that users
+// search them by and with a head: the short form that lists show, as Listing
+// makes it. A Query of such a kind is answered from these rows alone when it
+// asks for Heads. What another release listed is listed anew by Upkeep.
+//
 // # Work
 //
 // A work row says that the object (kind, id) needs a look at Due:
