@@ -335,7 +335,7 @@ func ofProject(s api.Served) bool {
 // Every route, asked for by everybody. The golden file is the permission matrix
 // as it is, for people to review: `go test ./internal/api -run TestMatrix
 // -update` writes it.
-func TestMatrix(t *testing.T) {
+func TestMatrix(t *testing.T) { //nolint:tparallel // the walks are parallel, and done when their parent returns
 	t.Parallel()
 	table := api.Table()
 	slices.SortStableFunc(table, func(a, b api.Served) int {
@@ -343,7 +343,7 @@ func TestMatrix(t *testing.T) {
 	})
 	everybody := personas()
 	rows := make([][]rune, len(everybody))
-	if !t.Run("walk", func(t *testing.T) { //nolint:tparallel // it returns when all of its own have
+	if !t.Run("walk", func(t *testing.T) {
 		for i, p := range everybody {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()

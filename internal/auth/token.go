@@ -137,7 +137,8 @@ func (t *tokens) ensureKey(ctx context.Context, s store.Store) (*lazuli.Tenant, 
 				keys = append(keys, k)
 			}
 		}
-		tenant.SigningKeys = append(keys, lazuli.SigningKey{ID: id, Sealed: sealed, CreatedAt: t.now().UTC()})
+		keys = append(keys, lazuli.SigningKey{ID: id, Sealed: sealed, CreatedAt: t.now().UTC()})
+		tenant.SigningKeys = keys
 		return tx.Update(ctx, &tenant)
 	})
 	if err != nil {
