@@ -4,6 +4,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,9 +18,7 @@ const varCanary = "CANARY-variable-5d1e"
 
 func variable(name string, more object) object {
 	v := object{"name": name, "displayName": name}
-	for k, x := range more {
-		v[k] = x
-	}
+	maps.Copy(v, more)
 	return v
 }
 
@@ -105,7 +104,7 @@ func TestUndefinedVariable(t *testing.T) {
 	if err := w.store.Get(t.Context(), cluster, &c); err != nil {
 		t.Fatal(err)
 	}
-	if raw, _ := json.Marshal(c.Profiles); strings.Contains(string(raw), varCanary) || !strings.Contains(string(raw), "spectro.var.name") {
+	if raw, err := json.Marshal(c.Profiles); err != nil || strings.Contains(string(raw), varCanary) || !strings.Contains(string(raw), "spectro.var.name") {
 		t.Errorf("a value is stored in clear, or an expression resolved: %s", raw)
 	}
 	w.want(http.StatusNoContent, "PUT", path+"/variables", object{"variables": []any{}})

@@ -229,7 +229,7 @@ func (a *API) fillRegistry(r *lazuli.Registry, s *registrySpec) error {
 	if secrets == (lazuli.RegistrySecrets{}) {
 		return nil
 	}
-	plain, err := json.Marshal(secrets)
+	plain, err := json.Marshal(secrets) //nolint:gosec // sealed in the next line
 	if err != nil {
 		return fmt.Errorf("encode the secrets of registry %s: %w", r.UID, err)
 	}

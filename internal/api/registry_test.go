@@ -53,7 +53,7 @@ func TestRegistries(t *testing.T) {
 		if err := h.store.Get(t.Context(), uid, &stored); err != nil {
 			t.Fatal(err)
 		}
-		if raw, _ := json.Marshal(stored); strings.Contains(string(raw), registryCanary) {
+		if raw, err := json.Marshal(stored); err != nil || strings.Contains(string(raw), registryCanary) {
 			t.Errorf("%s: stored in clear", tt.reason)
 		}
 		var sync wire.RegistrySyncStatus

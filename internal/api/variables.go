@@ -28,12 +28,12 @@ func (a *API) setVariables(
 	raw, err = unmask(raw, old)
 	if err != nil {
 		f.Add(at, "is not a list of variables")
-		return nil, nil
+		return nil, nil //nolint:nilerr // the fault is recorded
 	}
 	vars, err := pack.ParseVariables(raw)
 	if err != nil {
 		f.Add(at, "is not a list of variables")
-		return nil, nil
+		return nil, nil //nolint:nilerr // the fault is recorded
 	}
 	for _, x := range pack.ValidateVariables(at, vars) {
 		f.Add(x.Path, "%s", x.Message)

@@ -85,7 +85,7 @@ func (s *step) create() error {
 // nothing need be drawn up to see that there is nothing to do.
 func (w *World) resting() bool {
 	st := w.Cluster.Status
-	if st.State != lazuli.StateRunning || st.Settled != wishOf(w.Cluster) || len(w.retired()) > 0 {
+	if st.State != lazuli.StateRunning || st.Settled != w.wish() || len(w.retired()) > 0 {
 		return false
 	}
 	for _, p := range st.Packs {
@@ -98,7 +98,7 @@ func (w *World) resting() bool {
 
 // settleDown notes that everything asked for is there.
 func (s *step) settleDown() {
-	if wish := wishOf(s.Cluster); s.Cluster.Status.Settled != wish {
+	if wish := s.wish(); s.Cluster.Status.Settled != wish {
 		s.Cluster.Status.Settled = wish
 		s.dirtyCluster = true
 	}

@@ -16,7 +16,20 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/pack"
 )
 
-// wishOf identifies what the user asks for.
+// wish is wishOf the cluster with what its profiles refer to: a macro that
+// changes is another wish.
+func (w *World) wish() string {
+	if len(w.scope.System) == 0 {
+		return wishOf(w.Cluster)
+	}
+	h := sha256.New()
+	writeSorted(h, w.scope.Macros)
+	writeSorted(h, w.scope.System)
+	return wishOf(w.Cluster) + hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// wishOf identifies what the user asks for. It is stored, so secrets go into it
+// sealed.
 func wishOf(c *lazuli.Cluster) string {
 	h := sha256.New()
 	h.Write(c.Spec)

@@ -30,6 +30,7 @@ func (r *Reconciler) loadProfiles(ctx context.Context, w *World, account *lazuli
 	if err != nil {
 		return err
 	}
+	w.scope = scope
 	scoped, err := pack.Scoped(w.Cluster.UID, w.Cluster.Applied(), r.cfg.Seal)
 	if err != nil {
 		w.unresolved = fmt.Errorf("read the variables of cluster %s: %w", w.Cluster.UID, err)

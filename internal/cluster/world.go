@@ -61,6 +61,7 @@ type World struct {
 	resolved    []lazuli.ProfileSnapshot // see deployed; nil when there is nothing to resolve
 	madeLayers  []lazuli.Layer           // of Status.Made, resolved
 	unresolved  error                    // why there is none of either
+	scope       pack.Scope               // what the profiles refer to; empty when they refer to nothing
 
 	picked        bool // machines to leave were picked in this step
 	stale         bool // the user wants something else than was read
@@ -327,7 +328,7 @@ func (w *World) adoptWish(fresh *lazuli.Cluster) {
 // the run has found out meanwhile stays.
 func (w *World) adopt(fresh *World) {
 	w.Cluster, w.Spec, w.target = fresh.Cluster, fresh.Spec, fresh.target
-	w.resolved, w.madeLayers, w.unresolved = fresh.resolved, fresh.madeLayers, fresh.unresolved
+	w.resolved, w.madeLayers, w.unresolved, w.scope = fresh.resolved, fresh.madeLayers, fresh.unresolved, fresh.scope
 	w.Settings, w.rendered, w.sizes, w.stale = pack.Settings{}, nil, nil, false
 }
 

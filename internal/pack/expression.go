@@ -279,7 +279,7 @@ func expressionFunctions() template.FuncMap {
 		return s, nil
 	}
 	return template.FuncMap{
-		"default":  func(def, v any) any { return orDefault(def, v) },
+		"default":  orDefault,
 		"coalesce": coalesce,
 		"ternary": func(yes, no any, cond bool) any {
 			if cond {

@@ -44,7 +44,7 @@ func (r *Registry) ValidateProfile(profileType string, layers []lazuli.Layer, va
 	sample := make([]lazuli.Layer, len(layers))
 	for i, l := range layers {
 		var bad Findings
-		sample[i], bad = sampleLayer(packPath(i), l, vars, defaults, s)
+		sample[i], bad = sampleLayer(packPath(i), l, defaults, s)
 		found = append(found, bad...)
 	}
 	return append(found, r.validate(profileType, sample, false)...)
@@ -52,7 +52,7 @@ func (r *Registry) ValidateProfile(profileType string, layers []lazuli.Layer, va
 
 // sampleLayer fills the expressions of a layer with what is known. Texts for
 // which something is not known are left out.
-func sampleLayer(path string, l lazuli.Layer, vars []Variable, defaults map[string]string, s Scope) (lazuli.Layer, Findings) {
+func sampleLayer(path string, l lazuli.Layer, defaults map[string]string, s Scope) (lazuli.Layer, Findings) {
 	var found Findings
 	undefined := map[string]bool{}
 	try := func(at, text string) (string, bool) {
