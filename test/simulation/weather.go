@@ -125,7 +125,7 @@ func (w *Weather) drawSteps() {
 // worst is the chance of a fault in the worst seed.
 func worst(f Fault) float64 {
 	switch f {
-	case FaultStaleGet, FaultStaleList, FaultLabel, FaultBoot, FaultJoin:
+	case FaultStaleGet, FaultStaleList, FaultLabel, FaultBoot:
 		return worstRare
 	case FaultKill:
 		return worstKill
