@@ -41,6 +41,7 @@ func TestRecordedClient(t *testing.T) {
 	for i := range sessions {
 		begin := time.Now()
 		p.Play(&sessions[i])
+		p.Settle()
 		p.Clean()
 		t.Logf("%s: %d requests, %s", sessions[i].Name, len(sessions[i].Requests), time.Since(begin).Round(time.Second))
 	}

@@ -3,11 +3,13 @@
 package tape
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -292,4 +294,43 @@ func (m *Model) macrosOf(project string) []any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.macros[project]
+}
+
+// roomy reports whether a cluster has a pool that takes any pod.
+func (m *Model) roomy(uid string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.clusters[uid]
+	if c == nil {
+		return true
+	}
+	for _, p := range c.pools {
+		control, _ := at(p, "isControlPlane").(bool)
+		works, _ := at(p, "useControlPlaneAsWorker").(bool)
+		if (!control || works) && len(items(p, "taints")) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// poolsOf is a cluster's cloud config and the size of each pool, none of a
+// cluster that is to go.
+func (m *Model) poolsOf(uid string) (config string, sizes map[string]int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, c := range m.configs {
+		if c == uid {
+			config = k
+		}
+	}
+	sizes = map[string]int{}
+	if c := m.clusters[uid]; c != nil && !c.deleted {
+		for _, p := range c.pools {
+			if n, is := at(p, "size").(json.Number); is {
+				sizes[text(p, "name")], _ = strconv.Atoi(n.String())
+			}
+		}
+	}
+	return config, sizes
 }

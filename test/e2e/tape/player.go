@@ -39,6 +39,7 @@ type Player struct {
 	last    map[string]write  // by our uid of a cluster
 	config  string            // uid of the cloud config of the cluster that was read last
 	told    string            // what the recorder was told to do
+	ran     map[string]bool   // clusters that came up
 	repeats map[string]string // uid by body of a creation that the recorder refused
 	found   map[string]*problem
 	gapped  map[string]int
@@ -65,7 +66,7 @@ const patience = 25
 // Play sends the requests of a session in order.
 func (p *Player) Play(s *Session) {
 	p.words, p.lost, p.waiting, p.last = newSubstitute(&p.Hub), map[string]string{}, map[string][]made{}, map[string]write{}
-	p.told, p.config, p.repeats = "", "", map[string]string{}
+	p.told, p.config, p.repeats, p.ran = "", "", map[string]string{}, map[string]bool{}
 	if p.found == nil {
 		p.found, p.gapped, p.tried = map[string]*problem{}, map[string]int{}, map[string]bool{}
 	}
@@ -344,17 +345,19 @@ func (p *Player) await(where, path string) {
 	}
 	until := func(what string, ok func() bool) {
 		if !p.Await(ok) {
-			p.report(where, w.operation, "the client waits in vain until "+what)
+			p.report(where, w.operation, "the client waits in vain until "+what+": "+unsettled(p.read("/v1/spectroclusters/"+uid)))
 		}
 	}
 	switch w.operation {
 	case "v1SpectroClustersDelete":
 		until("the cluster is Deleted", func() bool { return p.state(uid) == "Deleted" })
 	case "v1SpectroClustersPatchProfiles":
-		until("the profile is applied", func() bool { return applied(p.read("/v1/spectroclusters/"+uid), w.profile) })
+		room := p.Model.roomy(uid)
+		until("the profile is applied", func() bool { return applied(p.read("/v1/spectroclusters/"+uid), w.profile, room) })
 	default:
 		until("the cluster is Running", func() bool { return p.state(uid) == "Running" })
 		if p.Model.networked(uid) { // nodes are never ready without
+			p.ran[uid] = true
 			until("the cluster is Healthy", func() bool {
 				return text(p.read("/v1/dashboard/spectroclusters/"+uid+"/overview"), "status.health.state") == "Healthy"
 			})
@@ -364,18 +367,18 @@ func (p *Player) await(where, path string) {
 
 // applied reports whether a profile is in place as the client sees it: an
 // add-on when nothing of the cluster is unsettled and each of the profile's
-// packs is ready, a swapped profile when it can be applied.
-func applied(c any, profile string) bool {
+// packs is ready, a swapped profile when it can be applied. Where pods have no
+// node to run on (all that were recorded are tainted), a right hub cannot say
+// that a workload is available: then it has to be at work on each pack.
+func applied(c any, profile string, room bool) bool {
 	if can, is := at(c, "status.spcApply.canBeApplied").(bool); !is || !can {
 		return false
 	}
 	if profile == "" {
 		return true
 	}
-	for _, cond := range items(c, "status.conditions") {
-		if text(cond, "status") != "True" {
-			return false
-		}
+	if room && unsettled(c) != "" {
+		return false
 	}
 	of := 0
 	for _, pack := range items(c, "status.packs") {
@@ -383,11 +386,26 @@ func applied(c any, profile string) bool {
 			continue
 		}
 		of++
-		if text(pack, "condition.type") != "Ready" || text(pack, "condition.status") != "True" {
+		if !settled(pack) && (room || text(pack, "startTime") == "") {
 			return false
 		}
 	}
 	return of > 0
+}
+
+func settled(pack any) bool {
+	return text(pack, "condition.type") == "Ready" && text(pack, "condition.status") == "True"
+}
+
+// unsettled tells what of a cluster is not as it shall be.
+func unsettled(c any) string {
+	var out []string
+	for _, cond := range items(c, "status.conditions") {
+		if text(cond, "status") != "True" {
+			out = append(out, text(cond, "type")+": "+text(cond, "message"))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 func (p *Player) state(uid string) string {
@@ -405,6 +423,25 @@ func (p *Player) read(path string) any {
 		return nil
 	}
 	return v
+}
+
+// Settle waits until each pool of the clusters that came up has the machines
+// that were last asked for, which the client never waits for.
+func (p *Player) Settle() {
+	const operation = "v1CloudConfigsAzurePoolMachinesList"
+	for _, uid := range slices.Sorted(maps.Keys(p.ran)) {
+		config, pools := p.Model.poolsOf(uid)
+		for _, name := range slices.Sorted(maps.Keys(pools)) {
+			path := "/v1/cloudconfigs/azure/" + config + "/machinePools/" + name + "/machines"
+			var got list
+			if !p.Await(func() bool {
+				got = items(p.read(path), "items")
+				return len(got) == pools[name] && !slices.ContainsFunc(got, func(m any) bool { return text(m, "status.instanceState") != "Running" })
+			}) {
+				p.report("afterwards", operation, fmt.Sprintf("%s never has %d machines that run: %s", path, pools[name], show(got)))
+			}
+		}
+	}
 }
 
 // Clean deletes what a session left, as the client would: what a cluster used
