@@ -72,6 +72,12 @@ func listingsFollow(s *suite) {
 	check(0, x, "a value that went")
 	check(1, y, "a value that stays, in another case")
 	check(1, store.Where{Field: store.FieldHealth, Op: store.Eq, Value: "Bad"}, "health that changed")
+	o.IndexIs.Facets = map[string][]string{"f": {"z"}}
+	s.update(func(tx store.Tx) error { return tx.Update(s.ctx, o) })
+	check(0, y, "a facet that changed alone")
+	o.IndexIs.Facets = map[string][]string{"f": {"y"}}
+	s.update(func(tx store.Tx) error { return tx.Update(s.ctx, o) })
+	check(1, y, "and back")
 	if err := s.store.Update(s.ctx, func(tx store.Tx) error {
 		o.IndexIs = lazuli.Index{}
 		if err := tx.Update(s.ctx, o); err != nil {
