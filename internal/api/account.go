@@ -25,6 +25,7 @@ var (
 const (
 	maxSecretLength = 512
 	maxDomainLength = 253
+	maxCertificate  = 64 << 10 // bytes
 )
 
 func accountRoutes() []route {
@@ -113,8 +114,8 @@ func (a *API) checkAccountSpec(f *lazuli.Fields, prefix string, in *palette.Azur
 		f.Add(prefix+"clientSecret", "cannot be a client secret: it has line breaks, or more than %d bytes", maxSecretLength)
 	}
 	checkText(f, prefix+"tenantName", in.TenantName, maxTextLength)
-	if in.TLS != nil && in.TLS.Cert != "" {
-		f.Add(prefix+"tls.cert", "is not served yet: only AzureUSSecretCloud needs it")
+	if in.TLS != nil && len(in.TLS.Cert) > maxCertificate {
+		f.Add(prefix+"tls.cert", "is longer than %d bytes", maxCertificate)
 	}
 }
 
@@ -171,7 +172,7 @@ func createAccount(a *API, c *call) (any, error) {
 	uid, err := createOnce(a, c, acc, func(tx store.Tx) error {
 		return errors.Join(
 			a.event(c, tx, acc, lazuli.SeverityInfo, "AccountCreated", "The account was registered by "+c.actor.Name+"."),
-			a.unprobed(c, tx, acc, probe),
+			a.unprobed(c, tx, acc, probe), a.unusedCertificate(c, tx, acc),
 			tx.AppendAudit(c.ctx(), c.audit(lazuli.KindAccount, acc.UID, acc.Project)))
 	})
 	return palette.UID{UID: uid}, err
@@ -218,6 +219,10 @@ func (a *API) fillAccount(acc *lazuli.Account, in *palette.AzureCloudAccount) er
 	acc.Environment = orElse(in.AzureEnvironment, palette.EnvironmentPublic)
 	acc.TenantID, acc.TenantName, acc.ClientID = in.TenantID, in.TenantName, in.ClientID
 	acc.DisablePropertiesRequest = in.Settings != nil && in.Settings.DisablePropertiesRequest
+	acc.TLSCert = ""
+	if in.TLS != nil {
+		acc.TLSCert = in.TLS.Cert
+	}
 	if in.ClientSecret == "" {
 		return nil
 	}
@@ -227,6 +232,15 @@ func (a *API) fillAccount(acc *lazuli.Account, in *palette.AzureCloudAccount) er
 	}
 	acc.ClientSecret = sealed
 	return nil
+}
+
+// unusedCertificate records that the certificate of an account has no effect.
+func (a *API) unusedCertificate(c *call, tx store.Tx, acc *lazuli.Account) error {
+	if acc.TLSCert == "" {
+		return nil
+	}
+	return a.event(c, tx, acc, lazuli.SeverityWarning, "FieldWithoutEffect",
+		"spec.tls.cert is stored and not used: Azure is reached with the certificates that the hub's system trusts.")
 }
 
 // unprobed records that Azure could not be asked about an account.
@@ -346,7 +360,7 @@ func updateAccount(a *API, c *call) (any, error) {
 		}
 		return errors.Join(
 			a.event(c, tx, acc, lazuli.SeverityInfo, "AccountUpdated", "The account was changed by "+c.actor.Name+"."),
-			a.unprobed(c, tx, acc, probe),
+			a.unprobed(c, tx, acc, probe), a.unusedCertificate(c, tx, acc),
 			tx.AppendAudit(c.ctx(), c.audit(lazuli.KindAccount, acc.UID, acc.Project)))
 	})
 	return nil, nameTaken(err, in.Metadata.Name)

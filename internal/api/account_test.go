@@ -34,6 +34,7 @@ func TestAccountLife(t *testing.T) {
 	change := accountBody("renamed", "project")
 	set(t, change, "spec.clientSecret", "")
 	set(t, change, "spec.tenantName", "Example")
+	set(t, change, "spec.tls", object{"cert": "a certificate"})
 	h.want(http.StatusNoContent, "PUT", "/v1/cloudaccounts/azure/"+uid, change)
 	if last := h.prober.asked[len(h.prober.asked)-1]; last.ClientSecret.Reveal() != canary {
 		t.Error("Azure was not asked with the stored secret")
@@ -43,7 +44,7 @@ func TestAccountLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain, err := h.seal.Unseal(acc.ClientSecret, lazuli.AccountAAD(uid))
-	if err != nil || string(plain) != canary || acc.Name != "renamed" || acc.TenantName != "Example" {
+	if err != nil || string(plain) != canary || acc.Name != "renamed" || acc.TenantName != "Example" || acc.TLSCert != "a certificate" {
 		t.Errorf("stored: %+v, %v", acc, err)
 	}
 	// Another one replaces it.
@@ -110,7 +111,7 @@ func TestBadAccounts(t *testing.T) {
 		{"a secret that is a number", "spec.clientSecret", 5, ""},
 		{"a cloud that is none", "spec.azureEnvironment", "AzureMoon", ""},
 		{"a cloud that is not served", "spec.azureEnvironment", "AzureUSSecretCloud", ""},
-		{"a certificate", "spec.tls", object{"cert": "x"}, "spec.tls.cert"},
+		{"a certificate that is too long", "spec.tls", object{"cert": strings.Repeat("x", 65<<10)}, "spec.tls.cert"},
 		{"a gateway", "metadata.annotations.overlordUid", "x", ""},
 		{"a scope that is none", "metadata.annotations.scope", "world", ""},
 		{"no name", "metadata.name", "", ""},

@@ -24,8 +24,20 @@
 //
 //	node-initialiser -> network -> cloud-controller -> storage -> addon
 //
+// Values and manifests may refer to what is known only of a cluster:
+//
+//	{{.spectro.var.NAME}}        a variable that the profile declares
+//	{{.spectro.macro.NAME}}      a macro of the project, or else of the tenant
+//	{{.spectro.system.NAME}}     what the hub knows of the cluster
+//	{{.spectro.pack.PACK.PATH}}  a value of another pack
+//
+// ResolveProfiles puts the values in. A value fills the scalar where its
+// expression stands and nothing else: the text is read as YAML first. Expressions
+// may call a few functions; they have no data, no loops and bounded results.
+//
 // The package does no I/O but reading its own embedded files. It fetches no
-// chart or artifact, resolves no macros or profile variables, talks to no
-// cluster, and never writes a resolved value back into a profile. Layers of type
-// helm and oci, and values with macros, are refused by name rather than ignored.
+// chart or artifact, talks to no cluster, and never writes a resolved value back
+// into a profile. Charts of layers of type helm and oci are not rendered:
+// Settings names each such layer in a notice. What still holds an expression is
+// refused when it is rendered.
 package pack
