@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,11 +27,16 @@ const (
 
 // readBody reads a body whole and checks its form, before anything is made of
 // it.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, rt route) ([]byte, error) {
+	limit := rt.Body
+	body := http.MaxBytesReader(w, r.Body, limit)
+	if rt.File != "" {
+		return readFile(r.Header, body, rt)
+	}
 	if err := checkMediaType(r.Header); err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	b, err := io.ReadAll(body)
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, lazuli.Errorf(lazuli.CodeBodyTooLarge, "the body is larger than %d bytes", limit)
@@ -38,6 +44,41 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, &lazuli.Error{Code: lazuli.CodeMalformedBody, Message: "read the body: it broke off", Err: err}
 	}
 	return b, checkJSON(b)
+}
+
+// readFile reads the member rt.File of a multipart body.
+func readFile(h http.Header, body io.Reader, rt route) ([]byte, error) {
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
+		return nil, lazuli.Errorf(CodeMediaType, "the body is said to be %q, where multipart/form-data is needed", shorten(h.Get("Content-Type")))
+	}
+	parts := multipart.NewReader(body, params["boundary"])
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			var f lazuli.Fields
+			f.Add(rt.File, "is missing: the file to read")
+			return nil, f.Err()
+		}
+		if err != nil {
+			return nil, brokenFile(err, rt.Body)
+		}
+		if part.FormName() != rt.File {
+			continue
+		}
+		b, err := io.ReadAll(part)
+		if err != nil {
+			return nil, brokenFile(err, rt.Body)
+		}
+		return b, nil
+	}
+}
+
+func brokenFile(err error, limit int64) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return lazuli.Errorf(lazuli.CodeBodyTooLarge, "the body is larger than %d bytes", limit)
+	}
+	return &lazuli.Error{Code: lazuli.CodeMalformedBody, Message: "the body is not multipart/form-data: it broke off", Err: err}
 }
 
 func checkMediaType(h http.Header) error {

@@ -3,7 +3,10 @@
 package api_test
 
 import (
+	"bytes"
+	"mime/multipart"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/lazuli-dev/lazuli/internal/api"
@@ -42,13 +45,13 @@ func TestRoutesAreTheContracts(t *testing.T) {
 			t.Errorf("%s is operation %s, the document says %s", key, r.Operation, op.ID)
 		case op.Status != r.Status:
 			t.Errorf("%s succeeds with %d, the document says %d", key, r.Status, op.Status)
-		case doc.HasBody(op.ID) != r.Body && op.ID != "v1ProjectsUidDelete": // its body would ask to delete what is in the project
+		case doc.HasBody(op.ID) != (r.Body && !r.File) && op.ID != "v1ProjectsUidDelete": // its body would ask to delete what is in the project
 			t.Errorf("%s reads a body: %t, the document says otherwise", key, r.Body)
 		}
 		delete(named, key)
 	}
 	for key, op := range named {
-		t.Logf("%s (%s) is in the document and not served", key, op.ID)
+		t.Errorf("%s (%s) is in the document and not served", key, op.ID)
 	}
 }
 
@@ -87,4 +90,51 @@ func TestNotServed(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations are not served", n)
+}
+
+// A profile comes back from the file that it was exported to.
+func TestImportOfAFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	upload := func(path, member, content string) answer {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		part, err := m.CreateFormFile(member, "profile")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return w.send("POST", path, b.Bytes(), "Content-Type", m.FormDataContentType())
+	}
+	const path = "/v1/clusterprofiles/import/file"
+	for _, format := range []string{"json", "yaml"} {
+		file := string(w.want(http.StatusOK, "GET", "/v1/clusterprofiles/"+w.addon+"/export?format="+format, nil).body)
+		file = strings.Replace(file, "extra", "from-"+format, 1)
+		a := upload(path+"?publish=true&format="+format, "importFile", file)
+		if a.status != http.StatusCreated {
+			t.Fatalf("%s: %d %s\n%s", format, a.status, a.body, file)
+		}
+		w.want(http.StatusOK, "GET", "/v1/clusterprofiles/"+a.uid(t), nil)
+	}
+	for _, tt := range []struct {
+		reason string
+		got    answer
+		status int
+	}{
+		{"another member", upload(path, "other", "{}"), http.StatusBadRequest},
+		{"no JSON", upload(path, "importFile", "{"), http.StatusBadRequest},
+		{"no YAML", upload(path+"?format=yaml", "importFile", "a: [b"), http.StatusBadRequest},
+		{"another format", upload(path+"?format=toml", "importFile", "{}"), http.StatusBadRequest},
+		{"too much", upload(path, "importFile", strings.Repeat(" ", 2<<20)), http.StatusRequestEntityTooLarge},
+		{"no multipart", w.send("POST", path, "{}"), http.StatusUnsupportedMediaType},
+	} {
+		if tt.got.status != tt.status {
+			t.Errorf("%s: status %d, want %d: %s", tt.reason, tt.got.status, tt.status, tt.got.body)
+		}
+	}
 }

@@ -57,6 +57,7 @@ func profileRoutes() []route {
 		{Method: get, Pattern: profile + "/{uid}/export", Operation: "V1ClusterProfilesUidExport", Permission: auth.ClusterProfileGet, Status: ok, Handle: exportProfile},
 		{Method: get, Pattern: profile + "/{uid}/spc/download", Operation: "v1ClusterProfilesUidSpcDownload", Permission: auth.ClusterProfileGet, Status: ok, Handle: exportProfile},
 		{Method: post, Pattern: profile + "/import", Operation: "v1ClusterProfilesImport", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, Mutates: true, Handle: importProfile},
+		{Method: post, Pattern: profile + "/import/file", Operation: "v1ClusterProfilesImportFile", Permission: auth.ClusterProfileCreate, Status: created, Body: maxBody, File: "importFile", Mutates: true, Handle: importProfileFile},
 		{Method: post, Pattern: profile + "/import/validate", Operation: "v1ClusterProfilesImportValidate", Permission: auth.ClusterProfileCreate, Status: ok, Body: maxBody, Handle: validateImport},
 		{Method: get, Pattern: profile + "/{uid}/packs", Operation: "v1ClusterProfilesUidPacksGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfilePacks},
 		{Method: get, Pattern: profile + "/{uid}/packs/manifests", Operation: "v1ClusterProfilesUidPacksManifestsGet", Permission: auth.ClusterProfileGet, Status: ok, Handle: getProfilePackManifests},

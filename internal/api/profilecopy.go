@@ -331,6 +331,30 @@ func importProfile(a *API, c *call) (any, error) {
 	return a.createProfile(c, project, in, publish)
 }
 
+// importProfileFile is importProfile of a file, JSON unless the query says YAML.
+func importProfileFile(a *API, c *call) (any, error) {
+	switch format := c.query("format"); format {
+	case "", "json":
+	case "yaml":
+		data, err := yaml.YAMLToJSONStrict(c.body)
+		if err != nil {
+			return nil, &lazuli.Error{Code: lazuli.CodeMalformedBody, Message: "importFile is not YAML: " + shorten(err.Error()), Err: err}
+		}
+		c.body = data
+	default:
+		var f lazuli.Fields
+		f.Add("format", "%q is neither json nor yaml", shorten(format))
+		return nil, f.Err()
+	}
+	if err := checkJSON(c.body); err != nil {
+		return nil, err
+	}
+	if err := a.checkShape("v1ClusterProfilesImport", c.body); err != nil {
+		return nil, err
+	}
+	return importProfile(a, c)
+}
+
 // validateImport answers the import as it would be taken.
 func validateImport(a *API, c *call) (any, error) {
 	project, err := a.scope(c)

@@ -29,13 +29,14 @@ type route struct {
 	Pattern    string
 	Operation  string // operation id of Palette's spec, or ours
 	Permission auth.Permission
-	Tenant     bool  // the permission has to hold in the tenant, in a project does not suffice
-	Status     int   // of success; 204 has no body
-	Body       int64 // largest body in bytes; 0 reads none
-	Mutates    bool  // leaves an audit record
-	Public     bool  // needs no credential
-	Stream     bool  // answers by itself, for long
-	Secret     bool  // has a credential in its path, which no log may have
+	Tenant     bool   // the permission has to hold in the tenant, in a project does not suffice
+	Status     int    // of success; 204 has no body
+	Body       int64  // largest body in bytes; 0 reads none
+	File       string // member of a multipart body that holds what the handler reads; "" where the body is JSON
+	Mutates    bool   // leaves an audit record
+	Public     bool   // needs no credential
+	Stream     bool   // answers by itself, for long
+	Secret     bool   // has a credential in its path, which no log may have
 	Handle     func(*API, *call) (any, error)
 }
 
@@ -123,10 +124,10 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 		return 0, err
 	}
 	if rt.Body > 0 {
-		if c.body, err = readBody(c.w, c.r, rt.Body); err != nil {
+		if c.body, err = readBody(c.w, c.r, rt); err != nil {
 			return 0, a.audited(rt, c, err)
 		}
-		if err := a.checkShape(rt, c); err != nil {
+		if err := a.checkShape(rt.Operation, c.body); err != nil {
 			return 0, a.audited(rt, c, err)
 		}
 	}
@@ -143,10 +144,10 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 // checkShape holds a body against the contract document: the types of all
 // members, choices, and what must be there. What the values mean is the
 // handler's to check.
-func (a *API) checkShape(rt route, c *call) error {
-	found, err := a.contract.CheckRequest(rt.Operation, c.body)
+func (a *API) checkShape(operation string, body []byte) error {
+	found, err := a.contract.CheckRequest(operation, body)
 	if err != nil {
-		return fmt.Errorf("check the body of %s: %w", rt.Operation, err)
+		return fmt.Errorf("check the body of %s: %w", operation, err)
 	}
 	var f lazuli.Fields
 	for _, fault := range found {
