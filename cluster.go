@@ -254,6 +254,21 @@ type ClusterSpec struct {
 	Pools              []Pool
 }
 
+// Unmade tells what of the wish no step can make yet, and none may leave out: the
+// cluster would be another than the one that was asked for, in a network of ours
+// or open to the Internet. Nothing is made of such a cluster; "" is for all
+// others.
+func (s *ClusterSpec) Unmade() string {
+	switch {
+	case s.VNetName != "":
+		return "a network that exists already (static placement) is not served by this release"
+	case s.PrivateAPIServer:
+		return "a private API server is not served by this release"
+	default:
+		return ""
+	}
+}
+
 // Subnet is a wish for one of the two subnets; empty fields are ours to choose.
 type Subnet struct {
 	Name          string

@@ -121,17 +121,7 @@ func checkCloudConfig(f *findings, c *palette.AzureClusterConfig) {
 	if err := checkSSHKey(c.SSHKey); err != nil {
 		f.fault(path+"sshKey", "%v", err)
 	}
-	static := "a network that exists already (static placement) is"
-	f.notServed(c.VNetName != "", path+"vnetName", static)
-	f.notServed(c.VNetResourceGroup != "", path+"vnetResourceGroup", static)
-	for _, s := range subnets(c) {
-		if s.subnet == nil {
-			continue
-		}
-		f.notServed(s.subnet.Name != "", path+s.name+".name", static)
-		f.notServed(s.subnet.SecurityGroupName != "", path+s.name+".securityGroupName", static)
-		f.notServed(s.subnet.NSGResourceGroup != "", path+s.name+".nsgResourceGroup", static)
-	}
+	checkStatic(f, c)
 	checkPrivate(f, c)
 	f.notServed(given(c.AADProfile), path+"aadProfile", "sign-in with Entra ID is")
 	checkNetwork(f, c)
@@ -145,30 +135,6 @@ type namedSubnet struct {
 
 func subnets(c *palette.AzureClusterConfig) []namedSubnet {
 	return []namedSubnet{{"controlPlaneSubnet", c.ControlPlaneSubnet}, {"workerSubnet", c.WorkerSubnet}}
-}
-
-func checkPrivate(f *findings, c *palette.AzureClusterConfig) {
-	const path, private = "spec.cloudConfig.", "a private API server is"
-	f.notServed(c.EnablePrivateCluster, path+"enablePrivateCluster", private)
-	if p := c.APIServerAccessProfile; p != nil {
-		f.notServed(p.EnablePrivateCluster, path+"apiServerAccessProfile.enablePrivateCluster", private)
-		f.notServed(p.PrivateDNSZone != "", path+"apiServerAccessProfile.privateDNSZone", private)
-		checkRanges(f, path, p)
-	}
-	if c.InfraLBConfig == nil || c.InfraLBConfig.APIServerLB == nil {
-		return
-	}
-	lb, at := c.InfraLBConfig.APIServerLB, path+"infraLBConfig.apiServerLB."
-	switch lb.Type {
-	case "", "Public":
-	case palette.LBInternal:
-		f.notServed(true, at+"type", private)
-	default:
-		f.fault(at+"type", "%q is neither Public nor Internal", shorten(lb.Type))
-	}
-	f.notServed(lb.APIServerLBStaticIP != "", at+"apiServerLBStaticIP", "a fixed address of the API server is")
-	f.notServed(lb.PrivateDNSName != "", at+"privateDNSName", private)
-	f.notServed(lb.PrivateDNSZoneResourceGroup != "", at+"privateDNSZoneResourceGroup", private)
 }
 
 // checkRanges checks who may reach the API server.

@@ -27,6 +27,7 @@ func checkEffects(f *findings, s *palette.AzureClusterSpec) {
 		const path = "spec.cloudConfig."
 		f.without(c.StorageAccountName != "", path+"storageAccountName", "machines boot from images, and no copies of them are kept")
 		f.without(c.ContainerName != "", path+"containerName", "machines boot from images, and no copies of them are kept")
+		unmade(f, c)
 		f.without(c.OverrideClusterAPIConfig != "", path+"overrideClusterAPIConfig", "there are no Cluster API resources to override")
 	}
 	f.without(s.ClusterTemplate != nil && s.ClusterTemplate.UID != "", "spec.clusterTemplate.uid", "templates do not change clusters yet")
@@ -39,6 +40,21 @@ func checkEffects(f *findings, s *palette.AzureClusterSpec) {
 		if p := s.MachinePoolConfig[i].PoolConfig; p != nil {
 			poolEffects(f, fmt.Sprintf("spec.machinepoolconfig[%d].poolConfig.", i), p)
 		}
+	}
+}
+
+// unmade tells what keeps the engine from making anything of a cluster (see
+// lazuli.ClusterSpec.Unmade, whose words these follow).
+func unmade(f *findings, c *palette.AzureClusterConfig) {
+	const path, until = "spec.cloudConfig.", "is not served by this release: the cluster stays Pending, and nothing is made in Azure"
+	if c.VNetName != "" {
+		f.warnings.Add(path+"vnetName", "names a network that exists already; static placement %s", until)
+	}
+	if p := c.APIServerAccessProfile; p != nil {
+		f.without(p.PrivateDNSZone != "" && !c.Private(), path+"apiServerAccessProfile.privateDNSZone", "the API server is public")
+	}
+	if c.Private() {
+		f.warnings.Add(path+"infraLBConfig", "wants a private API server, which %s", until)
 	}
 }
 

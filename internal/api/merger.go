@@ -315,13 +315,24 @@ func checkOverlap(f *findings, c *palette.AzureClusterConfig, s *pack.Settings) 
 	if c == nil {
 		return
 	}
-	vnet, err := netip.ParsePrefix(c.VNetCIDRBlock)
-	if err != nil {
-		return // none, or a fault already
+	ours := map[string]string{"vnetCidrBlock": c.VNetCIDRBlock}
+	if c.VNetName != "" { // of a network that is there, the machines have two subnets
+		ours = map[string]string{}
+		for _, n := range subnets(c) {
+			if n.subnet != nil {
+				ours[n.name+".cidrBlock"] = n.subnet.CIDRBlock
+			}
+		}
 	}
-	for _, r := range []struct{ name, cidr string }{{"pods", s.PodCIDR}, {"Services", s.ServiceCIDR}} {
-		if other, err := netip.ParsePrefix(r.cidr); err == nil && other.Overlaps(vnet) {
-			f.fault("spec.cloudConfig.vnetCidrBlock", "%s overlaps the range of the %s, %s", vnet, r.name, other)
+	for _, member := range sortedKeys(ours) {
+		machines, err := netip.ParsePrefix(ours[member])
+		if err != nil {
+			continue // none, or a fault already
+		}
+		for _, r := range []struct{ name, cidr string }{{"pods", s.PodCIDR}, {"Services", s.ServiceCIDR}} {
+			if other, err := netip.ParsePrefix(r.cidr); err == nil && other.Overlaps(machines) {
+				f.fault("spec.cloudConfig."+member, "%s overlaps the range of the %s, %s", machines, r.name, other)
+			}
 		}
 	}
 }

@@ -28,6 +28,10 @@ func (s *step) create() error {
 		s.lookNowAndThen()
 		return nil
 	}
+	if why := s.Spec.Unmade(); why != "" {
+		s.hold(why)
+		return nil
+	}
 	if err := s.settings(); err != nil {
 		return err
 	}
@@ -79,6 +83,14 @@ func (s *step) create() error {
 	s.notices()
 	s.status(g)
 	return s.failed
+}
+
+// hold leaves a cluster as it is, and says why.
+func (s *step) hold(why string) {
+	if st := &s.Cluster.Status; st.Message != why {
+		st.Message = why
+		s.dirtyCluster = true
+	}
 }
 
 // resting reports whether a cluster is what it was last asked to be, so that

@@ -304,6 +304,43 @@ func TestDeleteFromEveryStep(t *testing.T) {
 	}
 }
 
+// A wish that no release serves yet is kept, and nothing is made of it: the
+// cluster would be another. It can be deleted.
+func TestWhatCannotBeMadeWaits(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		reason string
+		wish   func(*lazuli.ClusterSpec)
+		want   string
+	}{
+		{"never a network of ours in place of the user's", func(s *lazuli.ClusterSpec) { s.VNetName = "theirs" }, "static placement"},
+		{"never an open API server in place of a private one", func(s *lazuli.ClusterSpec) { s.PrivateAPIServer = true }, "private API server"},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			t.Parallel()
+			w, az := world(t), &azure{there: map[string]resource.Spec{}}
+			tt.wish(&w.Spec)
+			for range 3 {
+				plan, err := cluster.Step(w, nil, map[string]bool{}, epoch, seeded())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(plan.Intents) > 0 || !plan.Wake.IsZero() {
+					t.Fatalf("it does %v, and wakes at %s", plan.Intents, plan.Wake)
+				}
+			}
+			if st := w.Cluster.Status; st.State != lazuli.StatePending || !strings.Contains(st.Message, tt.want) || len(w.Nodes) > 0 {
+				t.Errorf("it is %s with %d nodes: %s", st.State, len(w.Nodes), st.Message)
+			}
+			w.Cluster.Delete = &lazuli.DeleteIntent{At: epoch, Actor: "somebody"}
+			play(t, w, az, lazuli.StateDeleted, epoch)
+			if az.writes > 0 || az.deletes > 0 {
+				t.Errorf("%d writes and %d deletes", az.writes, az.deletes)
+			}
+		})
+	}
+}
+
 // Without a user's intent nothing is ever deleted, whatever Azure answers.
 func TestNothingIsDeletedUnasked(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func (p *Player) play(r *Request, waited bool) {
 		status = injected
 		p.sameAgain(r, &a, body)
 	}
-	if a.Status != status {
+	if a.Status != status && !p.early(operation, path, &a) {
 		p.report(r.Where, operation, fmt.Sprintf("%s %s: status %d, right is %d: %s", r.Method, path, a.Status, status, bytes.TrimSpace(a.Body)))
 	}
 	for _, f := range faults {
@@ -142,6 +142,20 @@ func (p *Player) injected(r *Request) int {
 		return 0
 	}
 	return injections()[p.told]
+}
+
+// early reports whether a hub is right to say that there is no kubeconfig, which
+// the client takes for an empty one: the recorder had one for every cluster, and
+// the client did not wait for this one to come up.
+func (p *Player) early(operation, path string, a *Answer) bool {
+	switch operation {
+	case "v1SpectroClustersUidKubeConfigClientGet", "v1SpectroClustersUidAdminKubeConfig":
+		v, err := parse(a.Body)
+		uid := strings.Split(path, "/")[3]
+		return err == nil && a.Status == http.StatusNotFound && text(v, "code") == "ResourceNotFound" && !p.ran[uid]
+	default:
+		return false
+	}
 }
 
 // sameAgain looks that a repeated creation gives the same object.
@@ -356,8 +370,8 @@ func (p *Player) await(where, path string) {
 		until("the profile is applied", func() bool { return applied(p.read("/v1/spectroclusters/"+uid), w.profile, room) })
 	default:
 		until("the cluster is Running", func() bool { return p.state(uid) == "Running" })
+		p.ran[uid] = true
 		if p.Model.networked(uid) { // nodes are never ready without
-			p.ran[uid] = true
 			until("the cluster is Healthy", func() bool {
 				return text(p.read("/v1/dashboard/spectroclusters/"+uid+"/overview"), "status.health.state") == "Healthy"
 			})
