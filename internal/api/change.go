@@ -11,6 +11,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
+	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/wire"
@@ -137,6 +138,12 @@ func (a *API) notice(cl *lazuli.Cluster) ([]lazuli.Notice, error) {
 	var f findings
 	checkEffects(&f, &spec)
 	f.without(!cl.RenewAt.IsZero(), "k8certificates/renew", "certificates are not renewed yet; kubeadm's own are good for a year")
+	for _, p := range cl.Profiles {
+		for _, l := range p.Layers {
+			f.without(l.Type == pack.TypeHelm || l.Type == pack.TypeOCI, "spec.profiles",
+				fmt.Sprintf("pack %q of profile %q is of type %s, and charts are not installed yet", l.Name, p.Name, l.Type))
+		}
+	}
 	var all, fresh []lazuli.Notice
 	for _, w := range f.warnings {
 		n := lazuli.Notice{Field: w.Path, Message: w.Message, Since: a.Now().UTC()}
