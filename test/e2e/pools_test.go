@@ -186,3 +186,169 @@ func TestPoolChanges(t *testing.T) {
 		}
 	})
 }
+
+// A machine that leaves is emptied first: a budget that does not give way holds
+// it up, for a bounded time. Deletion of the cluster waits for nothing of it.
+func TestDrainBeforeRemoval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 23)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("drains", 1, 2)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		labels := map[string]any{"app": "kept"}
+		l.Kube(uid, http.MethodPost, "/apis/apps/v1/namespaces/default/deployments", map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "kept", "namespace": "default"},
+			"spec": map[string]any{"replicas": 4, "selector": map[string]any{"matchLabels": labels}, "template": map[string]any{
+				"metadata": map[string]any{"labels": labels}, "spec": map[string]any{"containers": []any{map[string]any{"name": "c", "image": "i"}}},
+			}},
+		}, nil)
+		l.Kube(uid, http.MethodPost, "/apis/policy/v1/namespaces/default/poddisruptionbudgets", map[string]any{
+			"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": map[string]any{"name": "kept", "namespace": "default"},
+			"spec": map[string]any{"minAvailable": 4, "selector": map[string]any{"matchLabels": labels}},
+		}, nil)
+		time.Sleep(2 * time.Minute) // the pods are up
+		workers := lab.PoolWish{Name: "workers", Size: 1, Zones: []string{"2"}}
+		l.SetPools(uid, workers, controlPlane(1))
+		time.Sleep(10 * time.Minute)
+		if vms := l.OfType("virtualMachines"); len(vms) != 3 {
+			t.Errorf("virtual machines while a budget is in the way: %v", vms)
+		}
+		begin := time.Now()
+		l.When(uid, "the machine leaves all the same", 20*time.Minute, func() bool { return len(l.OfType("virtualMachines")) == 2 })
+		t.Logf("gone after another %s", time.Since(begin).Round(time.Second))
+
+		workers.Size = 3
+		l.SetPools(uid, workers, controlPlane(1))
+		l.When(uid, "three workers", 30*time.Minute, func() bool { return l.Live(uid)["workers"] == 3 })
+		workers.Size = 1
+		l.SetPools(uid, workers, controlPlane(1))
+		time.Sleep(30 * time.Second) // in the middle of the drains
+		l.Delete(uid)
+		l.Until(uid, lazuli.StateDeleted, 30*time.Minute)
+		if left := l.Left(); len(left) > 0 {
+			t.Errorf("left in Azure: %v", left)
+		}
+	})
+}
+
+// Maintenance empties a machine and leaves it where it is.
+func TestMaintenance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 24)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("mends", 1, 2)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		var m lazuli.Machine
+		find := func() lazuli.Machine {
+			for _, x := range l.Machines(uid) {
+				if !x.ControlPlane {
+					return x
+				}
+			}
+			t.Fatal("no worker")
+			return m
+		}
+		m = find()
+		wish := func(action lazuli.MaintenanceAction) {
+			l.Change(uid, func(c *lazuli.Cluster) {
+				c.Maintenance = map[string]lazuli.MaintenanceWish{m.UID: {Action: action, At: time.Now().UTC(), Actor: "tester"}}
+			})
+			l.When(uid, string(action), 10*time.Minute, func() bool {
+				have := find().Maintenance
+				return have != nil && have.Action == action && have.State == lazuli.MaintenanceCompleted
+			})
+		}
+		cordoned := func() bool {
+			var n node
+			l.Kube(uid, http.MethodGet, "/api/v1/nodes/"+m.Name, nil, &n)
+			return n.Spec.Unschedulable
+		}
+		wish(lazuli.MaintenanceCordon)
+		if !cordoned() {
+			t.Error("the node takes pods")
+		}
+		wish(lazuli.MaintenanceUncordon)
+		if cordoned() {
+			t.Error("the node takes no pods")
+		}
+		l.Sim.Reset()
+		time.Sleep(10 * time.Minute)
+		if all, _, _ := l.Calls(); all > 0 {
+			t.Errorf("%d calls to Azure for a cluster at rest", all)
+		}
+	})
+}
+
+// What a profile brought into the cluster changes and goes with it.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 25)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("packs", 1, 1)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		manifest := func(name, value string) string {
+			return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\n  namespace: default\ndata:\n  k: \"" + value + "\"\n"
+		}
+		attach := func(content ...string) {
+			l.Change(uid, func(c *lazuli.Cluster) {
+				c.Profiles = c.Profiles[:1]
+				if len(content) == 0 {
+					return
+				}
+				layer := lazuli.Layer{Name: "own", Type: "manifest", Layer: "addon"}
+				for i, text := range content {
+					layer.Manifests = append(layer.Manifests, lazuli.Manifest{UID: string(rune('a' + i)), Name: string(rune('a' + i)), Content: text})
+				}
+				c.Profiles = append(c.Profiles, lazuli.ProfileSnapshot{UID: "addon", Name: "addon", Type: "add-on", CloudType: "all", Layers: []lazuli.Layer{layer}})
+			})
+		}
+		value := func(name string) string {
+			var cm struct {
+				Data map[string]string `json:"data"`
+			}
+			if code := l.Kube(uid, http.MethodGet, "/api/v1/namespaces/default/configmaps/"+name, nil, &cm); code == http.StatusNotFound {
+				return "absent"
+			}
+			return cm.Data["k"]
+		}
+		ready := func() bool {
+			for _, c := range l.Cluster(uid).Status.Conditions {
+				if c.Status != "True" {
+					return false
+				}
+			}
+			return true
+		}
+		attach(manifest("one", "1"), manifest("two", "1"))
+		l.When(uid, "both are there", 10*time.Minute, func() bool { return value("one") == "1" && value("two") == "1" && ready() })
+		attach(manifest("one", "2"))
+		l.When(uid, "one changed and the other gone", 10*time.Minute, func() bool { return value("one") == "2" && value("two") == "absent" && ready() })
+		attach()
+		l.When(uid, "nothing is left", 10*time.Minute, func() bool { return value("one") == "absent" && ready() })
+		attach(manifest("one", "3"))
+		l.When(uid, "it is back", 10*time.Minute, func() bool { return value("one") == "3" && ready() })
+
+		// Another version of Kubernetes needs other machines: it is kept, told of,
+		// and nothing is done about it.
+		l.Change(uid, func(c *lazuli.Cluster) {
+			for i, layer := range c.Profiles[0].Layers {
+				if layer.Name == "kubernetes" {
+					c.Profiles[0].Layers[i].Values = "pack:\n  podCIDR: 172.20.0.0/16\n"
+				}
+			}
+		})
+		l.When(uid, "a notice", 10*time.Minute, func() bool {
+			return slices.ContainsFunc(l.Cluster(uid).Status.Notices, func(n lazuli.Notice) bool { return strings.Contains(n.Message, "the range of the pods") })
+		})
+		time.Sleep(5 * time.Minute)
+		if !ready() {
+			t.Error("a wish that is not met shows in the conditions")
+		}
+	})
+}
