@@ -108,7 +108,8 @@ func evictable(p *corev1.Pod) bool {
 		return false
 	}
 	return !slices.ContainsFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool {
-		return t.Key == corev1.TaintNodeUnschedulable && (t.Effect == "" || t.Effect == corev1.TaintEffectNoSchedule)
+		every := t.Key == "" && t.Operator == corev1.TolerationOpExists
+		return (every || t.Key == corev1.TaintNodeUnschedulable) && (t.Effect == "" || t.Effect == corev1.TaintEffectNoSchedule)
 	})
 }
 

@@ -59,6 +59,9 @@ func TestDrain(t *testing.T) {
 		podOn("n", "stays", func(p *corev1.Pod) {
 			p.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeUnschedulable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}}
 		}),
+		podOn("n", "undaunted", func(p *corev1.Pod) {
+			p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+		}),
 		podOn("n", "kept"),
 	} {
 		put(t, c, kubeapi.Pods, p)
@@ -90,7 +93,7 @@ func TestDrain(t *testing.T) {
 	if err != nil || !d.Done() {
 		t.Fatalf("without the budget: %+v, %v", d, err)
 	}
-	want := []string{"daemon", "elsewhere", "ended", "static", "stays"}
+	want := []string{"daemon", "elsewhere", "ended", "static", "stays", "undaunted"}
 	var left []string
 	for _, u := range c.Store().List(kubeapi.Pods, "default") {
 		left = append(left, u.GetName())

@@ -114,7 +114,7 @@ func (r *run) world(ctx context.Context) error {
 	if r.fedUp() && !r.plan.inCommit {
 		return r.remove(ctx)
 	}
-	return nil
+	return r.repool(ctx)
 }
 
 // fedUp reports whether it is time for the user to delete the cluster in the
@@ -185,6 +185,9 @@ func (r *run) sleep(ctx context.Context, deadline time.Time) error {
 		}
 	}
 	if at := r.weather.started.Add(r.plan.deleteAfter); !r.deleted && r.plan.deleteAfter > 0 && !r.plan.inCommit && at.Before(next) {
+		next = at
+	}
+	if at, ok := r.nextPools(); ok && at.Before(next) {
 		next = at
 	}
 	time.Sleep(max(time.Until(next), time.Millisecond))

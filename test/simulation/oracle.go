@@ -98,7 +98,7 @@ func labelOf(body []byte) string {
 
 func (o *oracle) beforeDelete(c *call) {
 	r := o.run
-	if !r.deleted && !o.dropped[c.id] && (!once(c.id) || !r.failed(c.id)) {
+	if !r.deleted && !o.dropped[c.id] && (!once(c.id) || !r.failed(c.id) && !r.dismissed(c.id)) {
 		o.blame("%s: nobody asked for a deletion", c)
 	}
 	if strings.EqualFold(c.id, r.foreign) || c.id == "" {

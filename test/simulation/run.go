@@ -57,6 +57,7 @@ type Options struct {
 	// DeleteAfter is when the user deletes a calm cluster; 0 is once it runs.
 	DeleteAfter time.Duration
 	OnlyCreate  bool // a calm run ends when the cluster runs
+	Pools       bool // the user changes the pools meanwhile
 }
 
 // Report is what came of a run.
@@ -90,6 +91,7 @@ type plan struct {
 	zombie                 bool
 	probe                  time.Duration // how often the product looks at the deployed cluster
 	oneReplica             bool          // answers lists: they lag, and never go back in time
+	pools                  []repool      // changes of the pools that are still to come
 }
 
 // run is one seed under way.
@@ -146,6 +148,7 @@ func Run(ctx context.Context, opts Options) (rep *Report, err error) {
 	}
 	r.oracle = newOracle(r)
 	r.draw()
+	r.drawPools()
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.build(ctx); err != nil {
 		return nil, err
@@ -476,14 +479,7 @@ func (r *run) given(name string) bool {
 }
 
 // settled reports whether nothing is under way any more in a running cluster.
-func (r *run) settled() bool {
-	for _, m := range r.machineRecords() {
-		if !m.RetiredAt.IsZero() && m.State != lazuli.MachineDeleted || m.RetiredAt.IsZero() && !m.Ready {
-			return false
-		}
-	}
-	return true
-}
+func (r *run) settled() bool { return r.resting() }
 
 // boots starts the simulated machines, but for those that never come up and
 // those that come up and do not get on.
