@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -241,10 +242,7 @@ func checkBinding(f *findings, at string, b *palette.RBACBinding) {
 }
 
 func choice(f *findings, path, v string, known []string) {
-	for _, k := range known {
-		if v == k {
-			return
-		}
+	if !slices.Contains(known, v) {
+		f.fault(path, "%q is none of %s", shorten(v), strings.Join(known, ", "))
 	}
-	f.fault(path, "%q is none of %s", shorten(v), strings.Join(known, ", "))
 }

@@ -116,10 +116,7 @@ func (ch *change) attachAll(m *merger, in []palette.ClusterProfileEntityRef, who
 		}
 		named[p.UID] = true
 		infra = infra || p.Type != palette.TypeAddOn
-		k, err := placeOf(m.f, at, snaps, e, p)
-		if err != nil {
-			return nil, err
-		}
+		k := placeOf(m.f, at, snaps, e, p)
 		var old *lazuli.ProfileSnapshot
 		if k < len(snaps) {
 			old = &snaps[k]
@@ -142,29 +139,29 @@ func (ch *change) attachAll(m *merger, in []palette.ClusterProfileEntityRef, who
 
 // placeOf is where a profile goes: in the place of the one that it replaces, in
 // its own when it is attached, else behind all.
-func placeOf(f *findings, at string, snaps []lazuli.ProfileSnapshot, e *palette.ClusterProfileEntityRef, p *lazuli.Profile) (int, error) {
+func placeOf(f *findings, at string, snaps []lazuli.ProfileSnapshot, e *palette.ClusterProfileEntityRef, p *lazuli.Profile) int {
 	find := func(uid string) int {
 		return slices.IndexFunc(snaps, func(s lazuli.ProfileSnapshot) bool { return s.UID == uid })
 	}
 	own := find(p.UID)
 	if e.ReplaceWithProfile == "" || e.ReplaceWithProfile == p.UID {
 		if own < 0 {
-			return len(snaps), nil
+			return len(snaps)
 		}
-		return own, nil
+		return own
 	}
 	k := find(e.ReplaceWithProfile)
 	switch {
 	case k >= 0 && own >= 0:
 		f.fault(at+"replaceWithProfile", "%q is attached, and so is the profile that shall take its place", shorten(e.ReplaceWithProfile))
 	case k >= 0:
-		return k, nil
+		return k
 	case own >= 0:
-		return own, nil // replaced already, by a request whose answer was lost
+		return own // replaced already, by a request whose answer was lost
 	default:
 		f.fault(at+"replaceWithProfile", "no profile with the uid %q is attached to the cluster", shorten(e.ReplaceWithProfile))
 	}
-	return len(snaps), nil
+	return len(snaps)
 }
 
 // checkVersions refuses a way of Kubernetes that nobody can go: back, or over a

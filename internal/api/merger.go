@@ -239,7 +239,7 @@ func (m *merger) settle(
 	settings, err := m.api.Packs.Settings(layers)
 	if err != nil {
 		m.f.fault(m.at+"profiles", "%s", shorten(asError(err).Message))
-		return nil, nil, nil //nolint:nilerr // the fault is recorded
+		return nil, nil, nil // the fault is recorded
 	}
 	for _, n := range slices.Concat(m.implied, settings.Notices) {
 		notices = append(notices, n.Message+".")

@@ -175,7 +175,7 @@ func (a *API) secretsOf(c *call, cl *lazuli.Cluster) (*lazuli.ClusterSecrets, er
 	var keys lazuli.Keys
 	err := a.Store.Get(c.ctx(), cl.UID, &keys)
 	if lazuli.CodeOf(err) == lazuli.CodeNotFound {
-		return nil, nil
+		return nil, nil //nolint:nilnil // there are none yet
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the keys of cluster %s: %w", cl.UID, err)

@@ -115,7 +115,7 @@ func Equal(a, b json.RawMessage) bool {
 
 func plainValue(raw json.RawMessage) (any, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing is a value
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
