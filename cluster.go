@@ -252,6 +252,31 @@ type ClusterSpec struct {
 	AllowedCIDRs       []string // that may reach the API server; empty is everyone
 	PrivateAPIServer   bool
 	Pools              []Pool
+	Namespaces         []Namespace
+	Bindings           []Binding
+}
+
+// Namespace is a namespace that a cluster shall have, and what its pods may ask
+// for; 0 is no bound.
+type Namespace struct {
+	Name      string
+	CPUCores  float64
+	MemoryMiB float64
+}
+
+// Binding gives a role to subjects, in a namespace or everywhere.
+type Binding struct {
+	Namespace string // "" is a binding of the whole cluster
+	RoleKind  string // Role, ClusterRole
+	RoleName  string
+	Subjects  []Subject
+}
+
+// Subject is who gets a role.
+type Subject struct {
+	Kind      string // User, Group, ServiceAccount
+	Name      string
+	Namespace string // of a ServiceAccount
 }
 
 // Unmade tells what of the wish no step can make yet, and none may leave out: the

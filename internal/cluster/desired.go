@@ -467,6 +467,11 @@ func (w *World) renderReleases() ([]staged, error) {
 			}
 		}
 	}
+	own, err := w.resources()
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, own...)
 	w.rendered, w.renderedFor = out, facts.Endpoint
 	return out, nil
 }

@@ -277,6 +277,9 @@ func ClusterSpec(raw json.RawMessage) (lazuli.ClusterSpec, error) {
 		}
 		out.Pools = append(out.Pools, p.view())
 	}
+	if r := in.ClusterConfig; r != nil && r.Resources != nil {
+		out.Namespaces, out.Bindings = r.Resources.view()
+	}
 	return out, nil
 }
 

@@ -3,6 +3,8 @@
 package palette
 
 import (
+	"encoding/json"
+
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/wire"
 )
@@ -86,4 +88,40 @@ func ClusterProfiles(c *lazuli.Cluster) wire.SpectroClusterProfileList {
 		})
 	}
 	return out
+}
+
+// view reads the namespaces and role bindings that can be made. Entries that
+// cannot be read were refused when they were sent.
+func (r *ClusterResourcesEntity) view() (namespaces []lazuli.Namespace, bindings []lazuli.Binding) {
+	for _, raw := range r.Namespaces {
+		var n NamespaceEntity
+		if json.Unmarshal(raw, &n) != nil || n.Metadata == nil || n.Spec != nil && n.Spec.IsRegex {
+			continue
+		}
+		out := lazuli.Namespace{Name: n.Metadata.Name}
+		if n.Spec != nil && n.Spec.ResourceAllocation != nil {
+			out.CPUCores, out.MemoryMiB = n.Spec.ResourceAllocation.CPUCores, n.Spec.ResourceAllocation.MemoryMiB
+		}
+		namespaces = append(namespaces, out)
+	}
+	for _, raw := range r.RBACs {
+		var e RBACEntity
+		if json.Unmarshal(raw, &e) != nil || e.Spec == nil {
+			continue
+		}
+		for _, b := range e.Spec.Bindings {
+			if b.Role == nil {
+				continue
+			}
+			out := lazuli.Binding{RoleKind: b.Role.Kind, RoleName: b.Role.Name}
+			if b.Type == BindingNamespaced {
+				out.Namespace = b.Namespace
+			}
+			for _, s := range b.Subjects {
+				out.Subjects = append(out.Subjects, lazuli.Subject{Kind: s.Type, Name: s.Name, Namespace: s.Namespace})
+			}
+			bindings = append(bindings, out)
+		}
+	}
+	return namespaces, bindings
 }

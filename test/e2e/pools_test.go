@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -349,6 +350,62 @@ func TestProfiles(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if !ready() {
 			t.Error("a wish that is not met shows in the conditions")
+		}
+	})
+}
+
+// Namespaces and role bindings of a cluster's configuration are made in it. A
+// namespace that is no longer named stays; its quota and the bindings go.
+func TestResources(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 26)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("inside", 1, 1)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		wish := func(resources string) {
+			l.Change(uid, func(c *lazuli.Cluster) {
+				var spec map[string]json.RawMessage
+				if err := json.Unmarshal(c.Spec, &spec); err != nil {
+					t.Fatal(err)
+				}
+				spec["clusterConfig"] = json.RawMessage(`{"resources":` + resources + `}`)
+				raw, err := json.Marshal(spec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Spec = raw
+			})
+		}
+		there := func(path string) bool { return l.Kube(uid, http.MethodGet, path, nil, nil) == http.StatusOK }
+		bindings := func() (n int) {
+			var list struct {
+				Items []struct {
+					Metadata struct {
+						Name string `json:"name"`
+					} `json:"metadata"`
+				} `json:"items"`
+			}
+			l.Kube(uid, http.MethodGet, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", nil, &list)
+			for _, b := range list.Items {
+				if strings.HasPrefix(b.Metadata.Name, "lazuli-") {
+					n++
+				}
+			}
+			return n
+		}
+		wish(`{"namespaces":[{"metadata":{"name":"ns1"},"spec":{"resourceAllocation":{"cpuCores":2,"memoryMiB":2048}}}],
+			"rbacs":[{"spec":{"bindings":[{"type":"ClusterRoleBinding","role":{"kind":"ClusterRole","name":"view"},"subjects":[{"type":"User","name":"u1"}]}]}}]}`)
+		l.When(uid, "they are there", 10*time.Minute, func() bool {
+			return there("/api/v1/namespaces/ns1/resourcequotas/lazuli") && bindings() == 1
+		})
+		wish(`{"namespaces":[],"rbacs":[]}`)
+		l.When(uid, "quota and binding are gone", 10*time.Minute, func() bool {
+			return !there("/api/v1/namespaces/ns1/resourcequotas/lazuli") && bindings() == 0
+		})
+		if !there("/api/v1/namespaces/ns1") {
+			t.Error("the namespace went, with what is in it")
 		}
 	})
 }
