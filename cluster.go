@@ -182,6 +182,8 @@ type Made struct {
 	Settings json.RawMessage `json:"settings"` // internal/pack's Settings
 	Layers   []Layer         `json:"layers"`   // of the operating system and of Kubernetes
 	SSHKey   string          `json:"sshKey"`
+	// Labels are the tags that the cluster's resources were made with.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // ClusterStatus is what the engine knows of a cluster. Only the engine writes

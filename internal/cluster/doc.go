@@ -39,9 +39,28 @@
 // value (NextTry), never a sleep. A VM satisfies those that wait for it as soon
 // as Azure accepted it: whether it is any good, its node in the cluster tells.
 //
+// # Pools
+//
+// What the user wants of the pools is compared with the machines in each step. A
+// pool that lacks machines asks once more what is sold where (placement/POOL) and
+// places them; their tokens are made in the running cluster. A pool that has too
+// many dismisses some, those first that never became ready, then those of the
+// zone that has most, the newest first:
+//
+//	live --LeavingAt--> drained --RetiredAt--> VM, NIC, disks gone --> Node gone, Deleted
+//
+// LeavingAt is on record before anything is done to the machine, and a commit
+// that picks machines fails when the wish changed under it. Budgets that never
+// give way hold a drain up for a bounded time. Control planes only get more.
+//
+// Machines keep what they were made with (Status.Made): a wish for another
+// Kubernetes, image or shape is kept and told of in a notice. Releases are
+// applied again when their content changes, and taken out when no profile has
+// them any more.
+//
 // # Deletion
 //
-// Only a DeleteIntent of a user deletes. Deletion works from the inventory (all
+// Only a user deletes: by a DeleteIntent, or by a pool that shall be smaller. Deletion works from the inventory (all
 // nodes that were ever intended) and from the cluster's tag, in the order in
 // which Azure lets go: machines, then what they used. A resource is gone when
 // Azure answered so for its id, or when it was seen in a list once and is

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -105,7 +106,7 @@ func (s *step) keepMade() error {
 	if err != nil {
 		return fmt.Errorf("encode the settings of cluster %s: %w", s.Cluster.UID, err)
 	}
-	made := &lazuli.Made{Settings: raw, SSHKey: s.Spec.SSHKey}
+	made := &lazuli.Made{Settings: raw, SSHKey: s.Spec.SSHKey, Labels: maps.Clone(s.Cluster.Labels)}
 	for _, l := range layersOf(s.Cluster.Applied()) {
 		if machinery(l) {
 			made.Layers = append(made.Layers, l)
@@ -228,6 +229,9 @@ func (s *step) shapes() []lazuli.Notice {
 		differ("cloudConfig.azs", "their zone", func(m *lazuli.Machine) bool {
 			return m.Zone != "" && len(p.Zones) > 0 && !slices.Contains(p.Zones, m.Zone)
 		})
+	}
+	if made := s.Cluster.Status.Made; made != nil && !maps.Equal(made.Labels, s.Cluster.Labels) {
+		out = append(out, lazuli.Notice{Field: "metadata.labels", Message: "resources that were there before keep their tags; what is made from now on gets these"})
 	}
 	if made := s.Cluster.Status.Made; made != nil && strings.TrimSpace(made.SSHKey) != strings.TrimSpace(s.Spec.SSHKey) {
 		out = append(out, lazuli.Notice{Field: "spec.cloudConfig.sshKey", Message: "machines that were there before keep their key; new ones get this one"})

@@ -173,6 +173,10 @@ func TestPoolChanges(t *testing.T) {
 		if want := []string{"instanceType", "osDisk.diskSizeGB", "osDisk.managedDisk.storageAccountType"}; !slices.Equal(fields, want) {
 			t.Errorf("notices about %v, want %v", fields, want)
 		}
+		l.Change(uid, func(c *lazuli.Cluster) { c.Labels = map[string]string{"env": "other"} })
+		l.When(uid, "a notice about the tags", 10*time.Minute, func() bool {
+			return slices.ContainsFunc(l.Cluster(uid).Status.Notices, func(n lazuli.Notice) bool { return n.Field == "metadata.labels" })
+		})
 		workers.Size = 2
 		l.SetPools(uid, workers, controlPlane(1))
 		l.When(uid, "a machine of the new shape", 30*time.Minute, func() bool { return l.Live(uid)["workers"] == 2 })
