@@ -54,15 +54,12 @@ func (w *World) resources() ([]staged, error) {
 	}
 	seen := map[string]bool{}
 	for _, b := range w.Spec.Bindings {
-		o, err := binding(b)
-		if err != nil {
-			return nil, err
-		}
-		if name := fmt.Sprint(o["metadata"]); seen[name] {
+		o := binding(b)
+		name := fmt.Sprint(o["metadata"])
+		if seen[name] {
 			continue
-		} else {
-			seen[name] = true
 		}
+		seen[name] = true
 		if err := add(o); err != nil {
 			return nil, err
 		}
@@ -93,12 +90,8 @@ func bounds(n lazuli.Namespace) map[string]string {
 
 // binding renders a role binding. Its name follows from its content: what a
 // binding binds cannot change (Kubernetes, roleRef is immutable).
-func binding(b lazuli.Binding) (map[string]any, error) {
-	content, err := json.Marshal(b)
-	if err != nil {
-		return nil, fmt.Errorf("name a role binding: %w", err)
-	}
-	sum := sha256.Sum256(content)
+func binding(b lazuli.Binding) map[string]any {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", b))
 	meta := map[string]any{"name": ownName + "-" + hex.EncodeToString(sum[:5])}
 	kind := "ClusterRoleBinding"
 	if b.Namespace != "" {
@@ -118,5 +111,5 @@ func binding(b lazuli.Binding) (map[string]any, error) {
 	return map[string]any{
 		"apiVersion": rbacGroup + "/v1", "kind": kind, "metadata": meta, "subjects": subjects,
 		"roleRef": map[string]string{"apiGroup": rbacGroup, "kind": b.RoleKind, "name": b.RoleName},
-	}, nil
+	}
 }
