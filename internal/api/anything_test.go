@@ -329,8 +329,7 @@ func survive(t *testing.T, w *world, m *maker, seed uint64) map[int]int {
 		a := w.send(op.Method, path, body, header...)
 		statuses[a.status]++
 		if a.status >= http.StatusInternalServerError {
-			b, _ := json.Marshal(body)
-			t.Errorf("seed %d: %s %s: status %d: %s\nbody %.2000s", seed, op.Method, path, a.status, a.body, b)
+			t.Errorf("seed %d: %s %s: status %d: %s\nbody %.2000v", seed, op.Method, path, a.status, a.body, body)
 		}
 		if a.status >= http.StatusBadRequest {
 			a.err(t)

@@ -24,10 +24,6 @@ import (
 // drawn makes the parts of valid bodies.
 type drawn struct{ t *rapid.T }
 
-func (d drawn) name(label string) string {
-	return rapid.StringMatching(`[a-z]([a-z0-9-]{0,12}[a-z0-9])?`).Draw(d.t, label)
-}
-
 func (d drawn) text(label string) string {
 	return rapid.SampledFrom([]string{"", "plain", "two words", "ümläut ☃", `quote " and \ slash`, "line\nline\n", "  spaces  "}).Draw(d.t, label)
 }

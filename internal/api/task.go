@@ -137,7 +137,7 @@ func mermaid(tasks []wire.ClusterTask) string {
 
 func taskLine(t *wire.ClusterTask) string {
 	if t.DurationMs == 0 {
-		return string(t.State)
+		return t.State
 	}
 	d := time.Duration(t.DurationMs) * time.Millisecond
 	return fmt.Sprintf("%s %s", t.State, d.Round(100*time.Millisecond)) // a tenth of a second

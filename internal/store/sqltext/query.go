@@ -128,7 +128,7 @@ func (b *builder) rows(q store.Query, columns []order, from string) Statement {
 		what, shown = "h.version, h.created, h.updated, h.head_version, h.head, h.name, h.project", "listing"
 	}
 	for _, c := range columns {
-		what += ", p." + c.name //nolint:modernize // one or two
+		what += ", p." + c.name
 	}
 	return Statement{
 		Text: "select p.uid, " + what + " from (" + found.Text + ") p cross join " + shown +
