@@ -135,7 +135,7 @@ func TestClusterRunning(t *testing.T) {
 				StartedAt: noon, EndedAt: noon.Add(time.Second)}},
 		}
 	})
-	sealed, err := w.seal.Seal([]byte(`{"adminKubeconfig":"YXBpVmVyc2lvbjogdjEK"}`), lazuli.KeysAAD(uid))
+	sealed, err := w.seal.Seal([]byte(`{"adminKubeconfig":"a2luZDogQ29uZmlnCnNlcnZlcjogeAo="}`), lazuli.KeysAAD(uid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestClusterRunning(t *testing.T) {
 			State: lazuli.NodeFailed, Deps: []string{"nsg/workers"}, Message: "quota", Remedy: "ask for more", Code: lazuli.CodeAzureQuota})
 	for _, asset := range []string{"adminKubeconfig", "kubeconfigclient", "kubeconfig"} {
 		a := w.want(http.StatusOK, "GET", "/v1/spectroclusters/"+uid+"/assets/"+asset, nil)
-		if string(a.body) != "apiVersion: v1\n" || a.header.Get("Content-Type") != "application/octet-stream" {
+		if string(a.body) != "kind: Config\nserver: x\n" || a.header.Get("Content-Type") != "application/octet-stream" {
 			t.Errorf("%s: %q as %s", asset, a.body, a.header.Get("Content-Type"))
 		}
 	}

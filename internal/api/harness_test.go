@@ -36,6 +36,7 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/seal"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+	"github.com/lazuli-dev/lazuli/test/e2e/tape"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -71,6 +72,7 @@ type hub struct {
 	// password is the administrator's first.
 	password lazuli.Secret
 	passed   atomic.Int64 // seconds since noon
+	model    *tape.Model
 	answers  bytes.Buffer // all bodies and headers that were sent
 }
 
@@ -146,7 +148,7 @@ func inFile(_ *api.Config, h *hub) { h.dbPath = filepath.Join(h.t.TempDir(), "hu
 
 func newHub(t testing.TB, opts ...option) *hub {
 	t.Helper()
-	h := &hub{t: t, prober: &prober{placement: goodPlacement()}, logs: &lockedBuffer{}, dbPath: sqlite.Memory}
+	h := &hub{t: t, model: tape.NewModel(), prober: &prober{placement: goodPlacement()}, logs: &lockedBuffer{}, dbPath: sqlite.Memory}
 	cfg := api.Config{
 		Prober: h.prober,
 		Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -196,19 +198,11 @@ type answer struct {
 // pairs replace that, and an empty value removes a header.
 func (h *hub) send(method, path string, body any, header ...string) answer {
 	h.t.Helper()
+	var sent []byte
 	var r io.Reader = http.NoBody
-	switch b := body.(type) {
-	case nil:
-	case []byte:
-		r = bytes.NewReader(b)
-	case string:
-		r = strings.NewReader(b)
-	default:
-		data, err := json.Marshal(b)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		r = bytes.NewReader(data)
+	if body != nil {
+		sent = h.bytes(body)
+		r = bytes.NewReader(sent)
 	}
 	req := httptest.NewRequestWithContext(h.t.Context(), method, path, r)
 	req.Header.Set("ApiKey", adminKey)
@@ -224,10 +218,41 @@ func (h *hub) send(method, path string, body any, header ...string) answer {
 	w := httptest.NewRecorder()
 	h.handler().ServeHTTP(w, req)
 	h.answers.Write(w.Body.Bytes())
+	h.watch(req, sent, w)
 	for k, v := range w.Header() {
 		h.answers.WriteString(k + strings.Join(v, ","))
 	}
 	return answer{w.Code, w.Header(), w.Body.Bytes()}
+}
+
+// bytes is a body as it is sent.
+func (h *hub) bytes(body any) []byte {
+	h.t.Helper()
+	switch b := body.(type) {
+	case []byte:
+		return b
+	case string:
+		return []byte(b)
+	default:
+		data, err := json.Marshal(b)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return data
+	}
+}
+
+// watch has the model of what the wire's clients need judge an answer.
+func (h *hub) watch(r *http.Request, sent []byte, w *httptest.ResponseRecorder) {
+	if w.Code == http.StatusInternalServerError {
+		return // of the tests that break something
+	}
+	for _, f := range h.model.Observe(&tape.Exchange{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Project: r.Header.Get("ProjectUid"), Sent: sent,
+		Status: w.Code, Header: w.Header(), Got: w.Body.Bytes(),
+	}) {
+		h.t.Errorf("%s %s: %s", r.Method, r.URL.Path, f)
+	}
 }
 
 // handler is the API's, with every answer held against the contract.

@@ -47,6 +47,7 @@ type Model struct {
 	projects  map[string]any
 	macros    map[string]list     // by project
 	packTags  map[string][]string // what a pack's uid stands for
+	packNames map[string]bool     // that a list showed
 	manifests map[string]string   // uid by name, as last read
 }
 
@@ -75,7 +76,7 @@ type look struct {
 func NewModel() *Model {
 	m := &Model{
 		rules: map[string]rule{}, accounts: map[string]any{}, profiles: map[string]*profile{}, clusters: map[string]*cluster{},
-		configs: map[string]string{}, projects: map[string]any{}, macros: map[string]list{}, packTags: map[string][]string{}, manifests: map[string]string{},
+		configs: map[string]string{}, projects: map[string]any{}, macros: map[string]list{}, packTags: map[string][]string{}, manifests: map[string]string{}, packNames: map[string]bool{},
 	}
 	for _, op := range contract.Operations() {
 		m.patterns = append(m.patterns, operation{op.Method, strings.Split(op.Path, "/"), op.ID})
@@ -188,6 +189,14 @@ func (l *look) forget() {
 		delete(l.clusters, uid)
 		delete(l.projects, uid)
 		delete(l.macros, uid)
+	}
+}
+
+// remember keeps what a creation made. One that is repeated after a lost answer
+// makes nothing: what is there may have moved on.
+func remember[T any](all map[string]T, uid string, v T) {
+	if _, there := all[uid]; !there {
+		all[uid] = v
 	}
 }
 

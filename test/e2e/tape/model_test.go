@@ -102,6 +102,8 @@ func conversation() []spoken {
 			"tags": list{object{"packUid": packUID, "version": "1.2.3"}}}},
 		{"packs", "GET", "/v1/packs", "filters=spec.name%3DkubernetesANDspec.version%3D1.2.3ANDspec.cloudTypes_in_azure", nil, 200, object{"listmeta": object{},
 			"items": list{object{"metadata": object{"uid": packUID}, "spec": object{"name": "kubernetes", "version": "1.2.3", "registryUid": "r", "values": "", "cloudTypes": list{"azure"}}}}}},
+		{"pack search", "POST", "/v1/packs/search", "", object{"filter": object{"name": object{"eq": "kubernetes"}}}, 200, object{"listmeta": object{},
+			"items": list{object{"spec": object{"name": "kubernetes", "layer": "k8s", "registries": list{object{"uid": "r", "latestVersion": "1.2.3"}}}}}}},
 		{"registries", "GET", "/v1/registries/metadata", "", nil, 200, object{"items": list{object{"uid": "r", "name": "Public Repo", "kind": "pack"}}}},
 		{"projects", "GET", "/v1/dashboard/projects/metadata", "", nil, 200, object{"items": list{object{"metadata": object{"uid": projectUID, "name": "Default"}}}}},
 		{"", "POST", "/v1/clusterprofiles", "", object{"metadata": sentMeta("infra"), "spec": object{"version": "1.0.0", "variables": nil, "template": object{
@@ -217,7 +219,8 @@ func TestWrongAnswersAreFound(t *testing.T) {
 		{"another version than asked for", "packs", `"version":"1.2.3"`, `"version":"1.2.4"`, "asked was"},
 		{"values are a pointer to the client", "packs", `"values":"",`, ``, "spec.values"},
 		{"no public registry", "registries", `Public Repo`, `public`, "no registry"},
-		{"no default project", "projects", `Default`, `default`, "no project Default"},
+		{"a project without a name", "projects", `"name":"Default",`, ``, "metadata.name is absent"},
+		{"a known pack that a search does not find", "pack search", `{"spec":{"layer":"k8s","name":"kubernetes","registries":[{"latestVersion":"1.2.3","uid":"r"}]}}`, ``, "0 packs are called"},
 		{"values in another order", "profile", `a: b\n`, `b: a`, "values reads"},
 		{"a tag that was resolved", "profile", `"tag":"1.2.3"`, `"tag":"1.2.x"`, "tag reads"},
 		{"another pack's uid", "profile", packUID, accountUID, "packUid"},

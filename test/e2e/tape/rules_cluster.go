@@ -16,6 +16,7 @@ type cluster struct {
 	project       bool // it was made in a project
 	config        any  // spec.cloudConfig
 	pools         list // as they must read
+	poolsLost     bool // they were changed when nobody knew that they are this cluster\'s
 	clusterConfig object
 	attached      []attachment
 	namespaces    list
@@ -85,7 +86,7 @@ func (l *look) newCluster() {
 	for _, p := range items(spec, "profiles") {
 		c.attached = append(c.attached, l.attachment(p))
 	}
-	l.clusters[l.created()] = c
+	remember(l.clusters, l.created(), c)
 }
 
 // attachment is what a cluster takes of a profile: its published layers with
@@ -93,7 +94,7 @@ func (l *look) newCluster() {
 func (l *look) attachment(sent any) attachment {
 	a := attachment{uid: text(sent, "uid"), variables: items(sent, "variables")}
 	p := l.profiles[a.uid]
-	if p == nil {
+	if p == nil || p.published == nil {
 		return a
 	}
 	a.known, a.name, a.kind, a.version = true, text(p.metadata, "name"), p.kind, p.version
@@ -113,7 +114,7 @@ func (l *look) cluster() {
 	l.want(l.got, "metadata.uid", l.vars["uid"])
 	l.want(l.got, "spec.cloudType", "azure")
 	l.want(l.got, "spec.cloudConfigRef.kind", "azure")
-	l.configs[text(l.got, "spec.cloudConfigRef.uid")] = l.vars["uid"]
+	l.link(text(l.got, "spec.cloudConfigRef.uid"), l.vars["uid"])
 	state := text(l.got, "status.state")
 	if !slices.Contains(states, state) {
 		l.fault("status.state is %q, which the client takes for an error", state)
@@ -173,8 +174,14 @@ func (l *look) attach() {
 		return
 	}
 	for _, p := range items(l.sent, "profiles") {
-		a, old := l.attachment(p), text(p, "replaceWithProfile")
-		i := slices.IndexFunc(c.attached, func(o attachment) bool { return o.uid == old || old == "" && o.uid == a.uid })
+		a := l.attachment(p)
+		find := func(uid string) int {
+			return slices.IndexFunc(c.attached, func(o attachment) bool { return o.uid == uid })
+		}
+		i := find(text(p, "replaceWithProfile"))
+		if i < 0 {
+			i = find(a.uid)
+		}
 		if i < 0 {
 			c.attached = append(c.attached, a)
 			continue

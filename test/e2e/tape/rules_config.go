@@ -20,7 +20,10 @@ func configRules() map[string]rule {
 		}},
 		"v1CloudConfigsAzureMachinePoolCreate": {written: func(l *look) {
 			if c := l.ofConfig(); c != nil {
-				c.pools = append(c.pools, poolOf(l.sent))
+				p := poolOf(l.sent)
+				if named(c.pools, "name", text(p, "name")) == nil { // else the request is a repeated one
+					c.pools = append(c.pools, p)
+				}
 			}
 		}},
 		"v1CloudConfigsAzureMachinePoolUpdate": {written: func(l *look) {
@@ -50,7 +53,21 @@ func configRules() map[string]rule {
 }
 
 // ofConfig is the cluster of the cloud config that a request is about.
-func (l *look) ofConfig() *cluster { return l.clusters[l.configs[l.vars["configUid"]]] }
+func (l *look) ofConfig() *cluster {
+	uid, linked := l.configs[l.vars["configUid"]]
+	if !linked {
+		l.configs[l.vars["configUid"]] = "" // what was written is not known of its cluster
+	}
+	return l.clusters[uid]
+}
+
+// link pairs a cloud config with its cluster.
+func (l *look) link(config, uid string) {
+	if was, met := l.configs[config]; met && was == "" && l.clusters[uid] != nil {
+		l.clusters[uid].poolsLost = true
+	}
+	l.configs[config] = uid
+}
 
 // poolOf is a pool as it must read after it was written: the two halves of the
 // request in one object.
@@ -66,10 +83,10 @@ func (l *look) cloudConfig() {
 	l.want(l.got, "kind", "azure")
 	l.want(l.got, "metadata.uid", l.vars["configUid"])
 	for _, p := range items(l.got, "spec.machinePoolConfig") {
-		l.needIn("spec.machinePoolConfig[]", p, "name", "size", "isControlPlane", "osType", "osDisk.managedDisk", "updateStrategy.type")
+		l.needIn("spec.machinePoolConfig[]", p, "name", "size", "isControlPlane", "osType", "osDisk.managedDisk")
 	}
 	c := l.ofConfig()
-	if c == nil {
+	if c == nil || c.poolsLost {
 		return
 	}
 	l.want(l.got, "spec.cloudAccountRef.uid", c.account)

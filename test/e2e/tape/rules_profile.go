@@ -28,7 +28,7 @@ func profileRules() map[string]rule {
 			if p.version == "" {
 				p.version = firstVersion
 			}
-			l.profiles[l.created()] = p
+			remember(l.profiles, l.created(), p)
 		}},
 		"v1ClusterProfilesUpdate": {written: func(l *look) {
 			if p := l.profiles[l.vars["uid"]]; p != nil {
@@ -66,7 +66,8 @@ func profileRules() map[string]rule {
 		"V1ClusterProfilesUidVariablesGet": {read: func(l *look) {
 			l.need("variables")
 			if p := l.profiles[l.vars["uid"]]; p != nil && p.variablesKnown {
-				l.differences(echo{computed: []string{"variables[].inputType"}}.compare("variables", p.variables, at(l.got, "variables")))
+				e := echo{computed: []string{"variables[].inputType"}}
+				l.differences(e.compare("variables", unmasked(p.variables), unmasked(at(l.got, "variables"))))
 			}
 		}},
 		"v1ClusterProfilesUidPacksUidManifests": {read: func(l *look) { l.packManifests() }},
@@ -76,6 +77,18 @@ func profileRules() map[string]rule {
 			}
 		}},
 	}
+}
+
+// unmasked are variables without the secrets, which not everybody is shown.
+func unmasked(variables any) any {
+	out := list{}
+	for _, v := range items(variables, "") {
+		if secret, is := at(v, "isSensitive").(bool); is && secret {
+			v = without(v, "defaultValue")
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 func (l *look) profile() {
@@ -180,7 +193,7 @@ func (l *look) packManifests() {
 	}
 	for i, m := range sent {
 		l.want(got[i], "metadata.name", at(m, "name"))
-		if content := at(m, "content"); content != nil {
+		if content := at(m, "content"); !zero(content) { // else what was there is kept
 			l.differences(echo{trimmed: []string{"content"}}.compare("items[].spec.published.content", content, at(got[i], "spec.published.content")))
 		}
 	}

@@ -5,7 +5,7 @@ package tape
 // projectRules are of projects and their macros.
 func projectRules() map[string]rule {
 	return map[string]rule{
-		"v1ProjectsCreate":    {written: func(l *look) { l.projects[l.created()] = l.sent }},
+		"v1ProjectsCreate":    {written: func(l *look) { remember(l.projects, l.created(), l.sent) }},
 		"v1ProjectsUidUpdate": {written: func(l *look) { l.projects[l.vars["uid"]] = l.sent }},
 		"v1ProjectsUidDelete": {written: func(l *look) { delete(l.projects, l.vars["uid"]) }},
 		"v1ProjectsUidGet": {read: func(l *look) {
