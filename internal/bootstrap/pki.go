@@ -20,9 +20,10 @@ import (
 
 const (
 	caLife = 10 * 365 * 24 * time.Hour
-	// clockSkew is how far a certificate's validity starts in the past: a
-	// machine's clock may be behind ours when it boots.
-	clockSkew = 5 * time.Minute
+	// clockSkew is how far a certificate's validity starts in the past: our clock
+	// may be ahead of the machines' when a cluster's keys are made, by a time
+	// zone that somebody took for UTC at worst.
+	clockSkew = 24 * time.Hour
 	// serialBytes gives 127 bits, within the 20 octets of RFC 5280, 4.1.2.2.
 	serialBytes = 16
 	scalarBytes = 32 // of a P-256 private key

@@ -56,7 +56,7 @@ func TestNewPKI(t *testing.T) {
 		if len(cert.Subject.Organization) != 0 {
 			t.Errorf("%s: an authority that is a member of %q", name, cert.Subject.Organization)
 		}
-		if want := epoch().Add(-5 * time.Minute); !cert.NotBefore.Equal(want) {
+		if want := epoch().Add(-24 * time.Hour); !cert.NotBefore.Equal(want) {
 			t.Errorf("%s: valid from %s, want %s", name, cert.NotBefore, want)
 		}
 		if years := cert.NotAfter.Sub(epoch()).Hours() / 24 / 365; years < 9.99 || years > 10 {

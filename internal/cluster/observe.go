@@ -71,7 +71,7 @@ func (s *step) takeNodes(a Answer) {
 		}
 		s.seen(m, byName[m.Name])
 	}
-	if err := s.overdue(); err != nil {
+	if err := s.overdue(byName); err != nil {
 		s.failed = err
 		return
 	}

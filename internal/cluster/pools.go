@@ -11,6 +11,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/graph"
+	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
 const (
@@ -318,12 +319,13 @@ func machineOf(node string) string {
 }
 
 // overdue replaces the workers that ought to have joined long ago. The look at
-// the cluster that this follows succeeded: they are known not to be there.
-func (s *step) overdue() error {
+// the cluster that this follows succeeded: they are known not to be there. One
+// that joined and is not ready yet may wait for us, for the network say.
+func (s *step) overdue(joined map[string]*workload.Node) error {
 	for _, m := range s.machines() {
 		vm := s.Nodes[prefixVM+m.Name]
 		// A control plane that joined half may be a member of etcd by now.
-		if m.ControlPlane || m.Ready || m.State == lazuli.MachineRunning || vm == nil || vm.IntentAt.IsZero() ||
+		if m.ControlPlane || joined[m.Name] != nil || m.State == lazuli.MachineRunning || vm == nil || vm.IntentAt.IsZero() ||
 			vm.State != lazuli.NodeDone && vm.State != lazuli.NodeWorking {
 			continue
 		}
@@ -336,7 +338,7 @@ func (s *step) overdue() error {
 			continue
 		}
 		zone, _ := s.otherZone(m, false)
-		err := lazuli.Errorf(lazuli.CodeUnavailable, "its machine runs, and its node was not ready within %s (%s)", joinTime, m.Message)
+		err := lazuli.Errorf(lazuli.CodeUnavailable, "its machine runs, and its node did not join within %s", joinTime)
 		if err := s.replace(m, zone, err); err != nil {
 			return err
 		}
