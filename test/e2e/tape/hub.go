@@ -44,15 +44,6 @@ func recordedPacks() []Pack {
 	return out
 }
 
-// twin is the name of the hub's pack that stands for a recorded one: a hub
-// brings another greeting of its own.
-func twin(name string) string {
-	if name == "hello-universe" {
-		return "hello-lazuli"
-	}
-	return name
-}
-
 // substitute is what the recorder's words become.
 type substitute struct {
 	words map[string]string            // whole strings, wherever they stand
@@ -73,7 +64,7 @@ func newSubstitute(h *Hub) *substitute {
 	}
 	seen := map[string]bool{}
 	for _, r := range recordedPacks() {
-		offered := slices.DeleteFunc(slices.Clone(h.Packs), func(p Pack) bool { return p.Name != twin(r.Name) })
+		offered := slices.DeleteFunc(slices.Clone(h.Packs), func(p Pack) bool { return p.Name != r.Name })
 		if len(offered) == 0 {
 			continue // the hub's answers will say what is missing
 		}
@@ -146,7 +137,7 @@ func (s *substitute) word(w string) string {
 func (s *substitute) path(p string) string {
 	parts := strings.Split(p, "/")
 	for i := range parts {
-		parts[i] = twin(s.word(parts[i]))
+		parts[i] = s.word(parts[i])
 	}
 	return strings.Join(parts, "/")
 }
