@@ -249,11 +249,51 @@ func TestClustersComeBackAsSent(t *testing.T) {
 			rt.Fatalf("%d pools were sent, %d came back", len(sent), len(got))
 		}
 		for i := range sent {
-			zero := []string{"additionalLabels", "additionalAnnotations", "taints", "nodeRepaveInterval", "isSystemNodePool", "useControlPlaneAsWorker",
-				"minSize", "maxSize", "additionalTags", "overrideKubeadmConfiguration"}
-			same(rt, fmt.Sprintf("pool %d", i), without(plainly(rt, flat(sent[i])), zero...), without(got[i], zero...))
+			same(rt, fmt.Sprintf("pool %d", i), without(plainly(rt, flat(sent[i])), zeroOfPool()...), without(got[i], zeroOfPool()...))
 		}
 		w.want(http.StatusNoContent, "DELETE", "/v1/spectroclusters/"+created.UID, nil)
+	})
+}
+
+// zeroOfPool are members of a pool whose absence says the same as their zero.
+func zeroOfPool() []string {
+	return []string{"additionalLabels", "additionalAnnotations", "taints", "nodeRepaveInterval", "isSystemNodePool", "useControlPlaneAsWorker",
+		"minSize", "maxSize", "additionalTags", "overrideKubeadmConfiguration"}
+}
+
+func TestPoolsComeBackAsSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *api.Config, _ *hub) { c.Rate, c.Burst = 1e9, 1e9 })
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		d := drawn{rt}
+		n++
+		uid := w.create(fmt.Sprintf("p%d", n))
+		config := "/v1/cloudconfigs/azure/" + at(w.read(rt, "/v1/spectroclusters/"+uid), "spec", "cloudConfigRef", "uid").(string)
+		before := at(w.read(rt, config), "spec", "machinePoolConfig").([]any)
+		name := "added"
+		sent := d.pool(name, false)
+		if a := w.send("POST", config+"/machinePools", sent); a.status != http.StatusCreated {
+			rt.Fatalf("a valid pool: %d %s", a.status, a.body)
+		}
+		for range 2 { // as added, and as changed
+			got := at(w.read(rt, config), "spec", "machinePoolConfig").([]any)
+			if len(got) != len(before)+1 {
+				rt.Fatalf("%d pools, there were %d and one was added", len(got), len(before))
+			}
+			for i := range before {
+				if diff := cmp.Diff(before[i], got[i]); diff != "" {
+					rt.Errorf("pool %d, which nobody touched:\n%s", i, diff)
+				}
+			}
+			same(rt, "the pool", without(plainly(rt, flat(sent)), zeroOfPool()...), without(got[len(before)], zeroOfPool()...))
+			sent = d.pool(name, false)
+			if a := w.send("PUT", config+"/machinePools/"+name, sent); a.status != http.StatusNoContent {
+				rt.Fatalf("a valid change: %d %s", a.status, a.body)
+			}
+		}
+		w.want(http.StatusNoContent, "DELETE", config+"/machinePools/"+name, nil)
+		w.want(http.StatusNoContent, "DELETE", "/v1/spectroclusters/"+uid, nil)
 	})
 }
 
@@ -426,6 +466,50 @@ func TestSpoiltClustersAreRefused(t *testing.T) {
 		s := rapid.SampledFrom(spoil).Draw(rt, "spoil")
 		s.do(body, pools[rapid.IntRange(0, len(pools)-1).Draw(rt, "pool")].(object))
 		a := w.send("POST", "/v1/spectroclusters/azure", body)
+		if a.status < 400 || a.status >= 500 {
+			rt.Fatalf("%s: status %d: %s", s.reason, a.status, a.body)
+		}
+		if e := a.err(t); e.Details == nil || len(e.Details.Fields) == 0 {
+			rt.Errorf("%s: no field is named: %s", s.reason, a.body)
+		}
+	})
+}
+
+// The same for what clusters are made from.
+func TestSpoiltAccountsAndProfilesAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *api.Config, _ *hub) { c.Rate, c.Burst = 1e9, 1e9 })
+	spoil := []struct {
+		reason, path string
+		do           func(body object)
+	}{
+		{"no tenant", "/v1/cloudaccounts/azure", func(b object) { delete(at(b, "spec").(object), "tenantId") }},
+		{"a client that is none", "/v1/cloudaccounts/azure", func(b object) { at(b, "spec").(object)["clientId"] = "me" }},
+		{"no secret", "/v1/cloudaccounts/azure", func(b object) { at(b, "spec").(object)["clientSecret"] = "" }},
+		{"a cloud that is none", "/v1/cloudaccounts/azure", func(b object) { at(b, "spec").(object)["azureEnvironment"] = "Sky" }},
+		{"no name", "/v1/cloudaccounts/azure", func(b object) { at(b, "metadata").(object)["name"] = "" }},
+		{"a version that is none", "/v1/clusterprofiles", func(b object) { at(b, "spec").(object)["version"] = "v1.2" }},
+		{"a type that is none", "/v1/clusterprofiles", func(b object) { at(b, "spec", "template").(object)["type"] = "outfra" }},
+		{"no packs", "/v1/clusterprofiles", func(b object) { at(b, "spec", "template").(object)["packs"] = []any{} }},
+		{"packs of one name", "/v1/clusterprofiles", func(b object) {
+			t := at(b, "spec", "template").(object)
+			t["packs"] = append(t["packs"].([]any), t["packs"].([]any)[0])
+		}},
+		{"a pack that is not there", "/v1/clusterprofiles", func(b object) {
+			at(b, "spec", "template").(object)["packs"] = []any{object{"name": "nope", "type": "spectro", "tag": "9.9.9"}}
+		}},
+	}
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		d := drawn{rt}
+		n++
+		s := rapid.SampledFrom(spoil).Draw(rt, "spoil")
+		body := d.account(fmt.Sprintf("bad-%d", n))
+		if s.path == "/v1/clusterprofiles" {
+			body = d.addOn(fmt.Sprintf("bad-%d", n))
+		}
+		s.do(body)
+		a := w.send("POST", s.path, body)
 		if a.status < 400 || a.status >= 500 {
 			rt.Fatalf("%s: status %d: %s", s.reason, a.status, a.body)
 		}

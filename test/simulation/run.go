@@ -475,8 +475,16 @@ const patience = 30 * time.Minute
 // given reports whether a machine had its time to join, and cannot.
 func (r *run) given(name string) bool {
 	id := strings.ToLower(resource.ID(subscription, group, resource.TypeVirtualMachine, name))
-	return r.boots.idle[id] && time.Since(r.oracle.made[id]) >= patience
+	nic := strings.ToLower(resource.ID(subscription, group, resource.TypeNetworkInterface, name+"-nic"))
+	// Its interface was the first that was made for it, soon after its token.
+	first := r.oracle.made[nic]
+	stale := !first.IsZero() && r.oracle.made[id].Sub(first) >= tokenLife
+	return (r.boots.idle[id] || stale) && time.Since(r.oracle.made[id]) >= patience
 }
+
+// tokenLife is how long a machine can join with the token that was made when it
+// was planned, at least; a quota that lets it wait longer has it replaced.
+const tokenLife = 40 * time.Minute
 
 // settled reports whether nothing is under way any more in a running cluster.
 func (r *run) settled() bool { return r.resting() }
