@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lazuli-dev/lazuli"
+	"github.com/lazuli-dev/lazuli/internal/pack"
 )
 
 // Condition types are Palette's; in a cluster at rest all are True.
@@ -188,6 +189,10 @@ func (s *step) packs(g *desired) {
 			}
 			if boot := s.Nodes[nodeAPIServer]; !found && boot != nil {
 				ps.Ready, ps.StartedAt, ps.EndedAt = boot.State == lazuli.NodeDone, boot.StartedAt, boot.EndedAt
+			}
+			if !found && (l.Type == pack.TypeHelm || l.Type == pack.TypeOCI) {
+				// Clients wait for every pack; the notice and this text tell them.
+				ps.Message = "its chart is stored and not installed: this release installs no charts"
 			}
 			out = append(out, ps)
 		}
