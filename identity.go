@@ -64,6 +64,10 @@ type Assignment struct {
 	ProjectRoles map[string][]string `json:"projectRoles,omitempty"` // of project scope, by the project's uid
 }
 
+// Held returns the assignment itself, so that users and teams can be handled
+// alike.
+func (a *Assignment) Held() *Assignment { return a }
+
 // User is a person or program that may hold credentials.
 type User struct {
 	Meta // Name is what people are called, first and last name

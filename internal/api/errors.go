@@ -40,7 +40,10 @@ type ErrorRow struct {
 // Errors is the table of all codes. Palette's clients retry 429 and everything
 // above 500, with waits that grow for half an hour, and never other codes: so a
 // thing that only a human can mend is never above 500.
-func Errors() []ErrorRow { //nolint:funlen // a table
+func Errors() []ErrorRow { return append(hubErrors(), azureErrors()...) }
+
+// hubErrors are the codes of what the hub itself finds.
+func hubErrors() []ErrorRow { //nolint:funlen // a table
 	return []ErrorRow{
 		{lazuli.CodeInvalidField, http.StatusBadRequest, false,
 			"The value of a field is not acceptable; details.fields names each field and what would be right.",
@@ -99,6 +102,12 @@ func Errors() []ErrorRow { //nolint:funlen // a table
 		{lazuli.CodeUnavailable, http.StatusServiceUnavailable, true,
 			"The hub cannot reach its store, or is about to stop.",
 			"Repeat the request a little later."},
+	}
+}
+
+// azureErrors are the codes of what Azure answers.
+func azureErrors() []ErrorRow {
+	return []ErrorRow{
 		{lazuli.CodeAzureTenant, http.StatusBadRequest, false,
 			"Entra ID does not know the tenant of the account.",
 			"Check tenantId: it is the Directory (tenant) ID on the overview page of the app registration."},

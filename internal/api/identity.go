@@ -474,3 +474,40 @@ func storedIn[T any, P object[T]](w *authority) ([]T, error) {
 	all, _, err := query[T, P](w.c.ctx(), w.r, store.Query{Sort: store.FieldName})
 	return all, err
 }
+
+// holder is a user or a team.
+type holder[T any] interface {
+	object[T]
+	Held() *lazuli.Assignment
+}
+
+// assign changes the roles of a user or team. Who gives and takes only what they
+// have need not have all that the holder has.
+func assign[T any, P holder[T]](a *API, c *call, change func(*lazuli.Assignment)) error {
+	return a.changeAuthority(c, func(w *authority) error {
+		h, err := getToChange[T, P](c.ctx(), w.tx, c, c.param("uid"))
+		if err != nil {
+			return err
+		}
+		next := *h.Held()
+		change(&next)
+		var f lazuli.Fields
+		if err := w.assign(&f, "", h.Held(), next); err != nil {
+			return err
+		}
+		return w.store(h)
+	})
+}
+
+// setProjects replaces the project roles of a user or team.
+func setProjects[T any, P holder[T]](a *API, c *call) (any, error) {
+	var in wire.ProjectRolesPatch
+	if err := decode(c.body, &in); err != nil {
+		return nil, err
+	}
+	roles, err := rolesByProject(in.Projects)
+	if err != nil {
+		return nil, err
+	}
+	return nil, assign[T, P](a, c, func(as *lazuli.Assignment) { as.ProjectRoles = roles })
+}

@@ -24,7 +24,7 @@ func teamRoutes() []route {
 		{Method: methodGet, Pattern: team + "/roles", Operation: "V1TeamsUidTenantRolesGet", Permission: auth.TeamGet, Tenant: true, Status: ok, Handle: getTeamRoles},
 		{Method: methodPut, Pattern: team + "/roles", Operation: "V1TeamsUidTenantRolesUpdate", Permission: auth.TeamUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setTeamRoles},
 		{Method: methodGet, Pattern: team + "/projects", Operation: "v1TeamsProjectRoles", Permission: auth.TeamGet, Tenant: true, Status: ok, Handle: getTeamProjects},
-		{Method: methodPut, Pattern: team + "/projects", Operation: "v1TeamsProjectRolesPut", Permission: auth.TeamUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setTeamProjects},
+		{Method: methodPut, Pattern: team + "/projects", Operation: "v1TeamsProjectRolesPut", Permission: auth.TeamUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setProjects[lazuli.Team]},
 		{Method: methodGet, Pattern: team + "/resourceRoles", Operation: "v1TeamsUidResourceRoles", Permission: auth.TeamGet, Tenant: true, Status: ok, Handle: getResourceRoles[lazuli.Team]},
 		{Method: methodPost, Pattern: team + "/resourceRoles", Operation: "v1TeamsUidResourceRolesCreate", Permission: auth.TeamUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setResourceRoles[lazuli.Team]},
 		{Method: methodPatch, Pattern: team + "/resourceRoles/{resourceRoleUid}", Operation: "v1TeamsResourceRolesUidUpdate", Permission: auth.TeamUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: noResourceRole[lazuli.Team]},
@@ -276,35 +276,7 @@ func setTeamRoles(a *API, c *call) (any, error) {
 	if err := decode(c.body, &in); err != nil {
 		return nil, err
 	}
-	return nil, a.assignTeam(c, func(as *lazuli.Assignment) { as.Roles = unique(in.Roles) })
-}
-
-func setTeamProjects(a *API, c *call) (any, error) {
-	var in wire.ProjectRolesPatch
-	if err := decode(c.body, &in); err != nil {
-		return nil, err
-	}
-	roles, err := rolesByProject(in.Projects)
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.assignTeam(c, func(as *lazuli.Assignment) { as.ProjectRoles = roles })
-}
-
-func (a *API) assignTeam(c *call, change func(*lazuli.Assignment)) error {
-	return a.changeAuthority(c, func(w *authority) error {
-		t, err := getToChange[lazuli.Team](c.ctx(), w.tx, c, c.param("uid"))
-		if err != nil {
-			return err
-		}
-		next := t.Assignment
-		change(&next)
-		var f lazuli.Fields
-		if err := w.assign(&f, "", &t.Assignment, next); err != nil {
-			return err
-		}
-		return w.store(t)
-	})
+	return nil, assign[lazuli.Team](a, c, func(as *lazuli.Assignment) { as.Roles = unique(in.Roles) })
 }
 
 // holderUID is the uid of the user or team of a path.

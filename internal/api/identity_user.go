@@ -30,7 +30,7 @@ func userRoutes() []route {
 		{Method: methodGet, Pattern: user + "/roles", Operation: "v1UsersUidRoles", Permission: auth.UserGet, Tenant: true, Status: ok, Handle: getUserRoles},
 		{Method: methodPut, Pattern: user + "/roles", Operation: "v1UsersUidRolesUpdate", Permission: auth.UserUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setUserRoles},
 		{Method: methodGet, Pattern: user + "/projects", Operation: "v1UsersProjectRoles", Permission: auth.UserGet, Tenant: true, Status: ok, Handle: getUserProjects},
-		{Method: methodPut, Pattern: user + "/projects", Operation: "v1UsersProjectRolesPut", Permission: auth.UserUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setUserProjects},
+		{Method: methodPut, Pattern: user + "/projects", Operation: "v1UsersProjectRolesPut", Permission: auth.UserUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setProjects[lazuli.User]},
 		{Method: methodGet, Pattern: user + "/resourceRoles", Operation: "v1UsersUidResourceRoles", Permission: auth.UserGet, Tenant: true, Status: ok, Handle: getResourceRoles[lazuli.User]},
 		{Method: methodPost, Pattern: user + "/resourceRoles", Operation: "v1UsersUidResourceRolesCreate", Permission: auth.UserUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: setResourceRoles[lazuli.User]},
 		{Method: methodPatch, Pattern: user + "/resourceRoles/{resourceRoleUid}", Operation: "v1UsersResourceRolesUidUpdate", Permission: auth.UserUpdate, Tenant: true, Status: noContent, Body: maxBody, Mutates: true, Handle: noResourceRole[lazuli.User]},
@@ -492,35 +492,5 @@ func setUserRoles(a *API, c *call) (any, error) {
 	if err := decode(c.body, &in); err != nil {
 		return nil, err
 	}
-	return nil, a.assignUser(c, func(as *lazuli.Assignment) { as.Roles = unique(in.Roles) })
-}
-
-func setUserProjects(a *API, c *call) (any, error) {
-	var in wire.ProjectRolesPatch
-	if err := decode(c.body, &in); err != nil {
-		return nil, err
-	}
-	roles, err := rolesByProject(in.Projects)
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.assignUser(c, func(as *lazuli.Assignment) { as.ProjectRoles = roles })
-}
-
-// assignUser changes the roles of a user. Who gives and takes only what they
-// have need not have all that the user has.
-func (a *API) assignUser(c *call, change func(*lazuli.Assignment)) error {
-	return a.changeAuthority(c, func(w *authority) error {
-		u, err := getToChange[lazuli.User](c.ctx(), w.tx, c, c.param("uid"))
-		if err != nil {
-			return err
-		}
-		next := u.Assignment
-		change(&next)
-		var f lazuli.Fields
-		if err := w.assign(&f, "", &u.Assignment, next); err != nil {
-			return err
-		}
-		return w.store(u)
-	})
+	return nil, assign[lazuli.User](a, c, func(as *lazuli.Assignment) { as.Roles = unique(in.Roles) })
 }
