@@ -151,25 +151,15 @@ type packet struct {
 	spaces   []netip.Prefix // of the virtual network, for the tag VirtualNetwork
 }
 
-func (k packet) matches(prefixes []string, a netip.Addr) bool {
-	inside := slices.ContainsFunc(k.spaces, func(p netip.Prefix) bool { return p.Contains(a) })
-	return slices.ContainsFunc(prefixes, func(v string) bool {
-		switch strings.ToLower(v) {
-		case "*":
-			return true
-		case "virtualnetwork":
-			return inside
-		case "azureloadbalancer":
-			return a == probeAddress
-		case "internet":
-			return !inside && a != probeAddress
-		}
-		if p, err := netip.ParsePrefix(v); err == nil {
-			return p.Contains(a)
-		}
-		one, err := netip.ParseAddr(v)
-		return err == nil && one == a
+// orderedRules are a group's rules in the order of priority, the default ones last.
+func orderedRules(group *resource) []object {
+	rules := append(items(group.body, "properties", "securityRules"), defaultRules()...)
+	slices.SortStableFunc(rules, func(a, b object) int {
+		x, _ := number(a, "properties", "priority")
+		y, _ := number(b, "properties", "priority")
+		return x - y
 	})
+	return rules
 }
 
 // allows walks the rules in the order of priority; the first match ends. A nil group allows everything.
@@ -177,13 +167,7 @@ func (s *Simulator) allows(group *resource, direction string, k packet) bool {
 	if group == nil {
 		return true
 	}
-	rules := append(items(group.body, "properties", "securityRules"), defaultRules()...)
-	slices.SortStableFunc(rules, func(a, b object) int {
-		x, _ := number(a, "properties", "priority")
-		y, _ := number(b, "properties", "priority")
-		return x - y
-	})
-	for _, rule := range rules {
+	for _, rule := range orderedRules(group) {
 		p := child(rule, "properties")
 		protocol := strings.ToLower(str(p, "protocol"))
 		if str(p, "direction") != direction || protocol != "*" && protocol != "tcp" {
@@ -192,7 +176,7 @@ func (s *Simulator) allows(group *resource, direction string, k packet) bool {
 		if !slices.ContainsFunc(portsOf(p, "destination"), func(r [2]int) bool { return r[0] <= k.port && k.port <= r[1] }) {
 			continue
 		}
-		if k.matches(prefixesOf(p, "source"), k.from) && k.matches(prefixesOf(p, "destination"), k.to) {
+		if peersOf(prefixesOf(p, "source"), k.spaces).Has(k.from, k.spaces) && peersOf(prefixesOf(p, "destination"), k.spaces).Has(k.to, k.spaces) {
 			return str(p, "access") == "Allow"
 		}
 	}

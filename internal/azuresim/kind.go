@@ -335,7 +335,7 @@ func (s *Simulator) settle(key string, op *operation, err *apiError) {
 			ensure(item, "properties")["provisioningState"] = r.state
 		}
 	}
-	s.touchFront()
+	s.touchNetwork()
 }
 
 // save stores a resource and brings indexes up to date.
@@ -361,7 +361,7 @@ func (s *Simulator) save(r *resource) {
 	}
 	s.count(r, 1)
 	if strings.EqualFold(r.target.namespace, "Microsoft.Network") {
-		s.touchFront()
+		s.touchNetwork()
 	}
 }
 
@@ -395,7 +395,7 @@ func (s *Simulator) drop(r *resource) {
 		r.kind.removed(s, r)
 	}
 	if strings.EqualFold(r.target.namespace, "Microsoft.Network") {
-		s.touchFront()
+		s.touchNetwork()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -61,6 +62,13 @@ type Env interface {
 	// security group of the target's subnet is checked with the NAT address as source; the probe's result is honoured),
 	// or a private address inside the VNet.
 	Reach(from, host string, port int) (to string, err error)
+	// RouteFrom is Reach for machines that have sockets of their own: what answers when machine from opens TCP to a public
+	// address of the cloud, and on which of its ports. It wraps ErrUnreachable where packets are dropped.
+	RouteFrom(from string, to netip.AddrPort) (machine string, port int, err error)
+	// LookupHost resolves a public DNS name of the cloud; ErrNoSuchHost when there is none.
+	LookupHost(name string) (netip.Addr, error)
+	// Attachment says how a machine hangs in its virtual network now; ErrUnreachable when it does not.
+	Attachment(id string) (Attachment, error)
 	// Provisioned is the guest agent's report; err != nil is a failed provisioning (OSProvisioningClientError). A
 	// machine that never reports times out after 20 minutes (OSProvisioningTimedOut).
 	Provisioned(id string, err error)

@@ -213,7 +213,7 @@ func (s *Simulator) admits(b backend, source netip.Addr, port int) bool {
 	}
 	k := packet{from: source, to: b.addr, port: port, spaces: spacesOf(vnet)}
 	inner, outer := s.groupOf(b.nic.body), s.groupOf(sub)
-	if inner == nil && outer == nil && !k.matches([]string{"VirtualNetwork", "AzureLoadBalancer"}, source) {
+	if inner == nil && outer == nil && !peersOf([]string{"VirtualNetwork", "AzureLoadBalancer"}, k.spaces).Has(source, k.spaces) {
 		return false // Standard addresses are closed without a security group.
 	}
 	return s.allows(outer, "Inbound", k) && s.allows(inner, "Inbound", k)

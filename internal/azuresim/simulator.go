@@ -90,6 +90,8 @@ type Simulator struct {
 	net      network
 	vms      map[string]*guest
 	front    *dataPlane
+	// announced: Machines will be told of a change of the network.
+	announced bool
 }
 
 // New makes a simulator without tenants. Close it.
