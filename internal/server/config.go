@@ -44,6 +44,15 @@ type Config struct {
 	Admin AdminConfig `koanf:"admin"`
 	// Azure is how to reach Azure.
 	Azure AzureConfig `koanf:"azure"`
+	// Packs are packs of the operator's own.
+	Packs PacksConfig `koanf:"packs"`
+}
+
+// PacksConfig adds to the built-in registry.
+type PacksConfig struct {
+	// Directory holds packs in the form NAME/VERSION/pack.json, read once at the
+	// start. Links out of it are not followed.
+	Directory string `koanf:"directory" doc:"directory of packs to offer beside the built-in ones, as NAME/VERSION/pack.json; empty offers the built-in ones alone"`
 }
 
 // DatabaseConfig chooses between the embedded database, for one hub, and a
