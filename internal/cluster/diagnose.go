@@ -28,7 +28,8 @@ const (
 	// consoleShown is how many lines of a console without any word of ours are quoted.
 	consoleShown = 12
 
-	factBoot = "boot" // what the last look at the console found, for the event that tells of it once
+	factLooked = "consoleLooked" // when the console was read last
+	factBoot   = "boot"          // what that found, for the event that tells of it once
 )
 
 // bootReport is what a serial console tells of a bootstrap.
@@ -82,21 +83,23 @@ func (s *step) diagnose(node string, m *lazuli.Machine, waited time.Duration) {
 		s.at(s.now.Add(bootPatience - waited))
 		return
 	}
-	if due := s.checked[consoleKey(node)].Add(max(bootAgain, (waited-bootTime)/bootSlowdown)); due.After(s.now) {
-		s.at(due)
-		return
+	pause := max(bootAgain, (waited-bootTime)/bootSlowdown)
+	// What is not a time, or lies ahead of a clock that was set back, is long ago.
+	if last, err := time.Parse(time.RFC3339, s.Nodes[node].Facts[factLooked]); err == nil && !last.After(s.now) {
+		if due := last.Add(pause); due.After(s.now) {
+			s.at(due)
+			return
+		}
 	}
 	s.want(Intent{Act: ActBootLog, Node: node, AzureID: m.VMID})
 }
 
-func consoleKey(node string) string { return "console of " + node }
-
 func (s *step) takeBootLog(a Answer) {
-	s.checked[consoleKey(a.Intent.Node)] = s.now
 	n := s.Nodes[a.Intent.Node]
 	if n == nil || n.State == lazuli.NodeDone || n.State == lazuli.NodeGone {
 		return // it came up meanwhile
 	}
+	s.note(n, factLooked, s.now.Format(time.RFC3339))
 	name, waited := s.waitedFor(n)
 	if a.Err != nil {
 		if waited >= bootTime {
@@ -141,12 +144,9 @@ func (s *step) stuck(n *lazuli.Node, kind, message, remedy string) {
 	if n.Message == message && n.Facts[factBoot] == kind {
 		return
 	}
-	n = s.change(n.Name)
-	if n.Facts == nil {
-		n.Facts = map[string]string{}
-	}
 	told := n.Facts[factBoot] == kind
-	n.Facts[factBoot], n.Code, n.Message, n.Remedy = kind, lazuli.CodeUnavailable, message, remedy
+	s.note(n, factBoot, kind)
+	n.Code, n.Message, n.Remedy = lazuli.CodeUnavailable, message, remedy
 	if told {
 		return
 	}
@@ -154,6 +154,15 @@ func (s *step) stuck(n *lazuli.Node, kind, message, remedy string) {
 		message += "\n" + remedy
 	}
 	s.say(lazuli.SeverityError, "BootstrapStuck", "%s", message)
+}
+
+// note puts one fact of a node on record beside the others.
+func (s *step) note(n *lazuli.Node, fact, value string) {
+	s.change(n.Name)
+	if n.Facts == nil {
+		n.Facts = map[string]string{}
+	}
+	n.Facts[fact] = value
 }
 
 // bootRemedy says where to look for the cause of a phase that does not end.
