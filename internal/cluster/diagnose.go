@@ -12,17 +12,15 @@ import (
 	"github.com/lazuli-dev/lazuli"
 )
 
+// A machine that is waited for has its serial console read for the first time
+// after half of Config.BootTimeout: a boot that goes well is over by then, stock
+// images included, and reading costs a call to Azure. A phase that failed is told
+// at once, everything else once the time is over.
 const (
-	// bootPatience is after how long the serial console of a machine that is waited
-	// for is read for the first time: a boot that goes well is over by then, stock
-	// images included. Reading costs a call to Azure.
-	bootPatience = 6 * time.Minute
-	// bootTime is after how long a boot that tells of no failure is called stuck.
-	// kubeadm's own time-outs are of that length.
-	bootTime = 12 * time.Minute
-	// A console is read again after bootAgain, and once bootTime is over after a
-	// quarter of what has passed since, whichever is longer.
-	bootAgain    = 2 * time.Minute
+	bootLooks = 2
+	// A console is read again after a sixth of Config.BootTimeout, and once that is
+	// over after a quarter of what has passed since, whichever is longer.
+	bootAgain    = 6
 	bootSlowdown = 4
 
 	// consoleShown is how many lines of a console without any word of ours are quoted.
@@ -35,9 +33,9 @@ const (
 // bootReport is what a serial console tells of a bootstrap.
 type bootReport struct {
 	Phase   string   // the last one that was told of, "" for none
-	State   string   // started, done or failed
+	State   string   // started, waiting, done or failed
 	Attempt string   // the how manieth, in digits
-	Log     []string // the log's last lines at the last failure of that phase
+	Log     []string // the log's last lines when that phase failed, or last told that it waits
 }
 
 // bootMark is the line by which a machine tells of a phase (bootstrap scripts,
@@ -64,10 +62,10 @@ func readConsole(text string) bootReport {
 		phase, state, attempt := m[1], m[2], m[3]
 		switch {
 		case phase == "bootstrap": // the script's end, which names no phase
-		case state == "started" && phase == r.Phase && r.State == "failed":
+		case (state == "started" || state == "waiting") && phase == r.Phase && r.State == "failed":
 		default:
 			r = bootReport{Phase: phase, State: state, Attempt: attempt}
-			if state == "failed" {
+			if state == "failed" || state == "waiting" {
 				r.Log = log
 			}
 		}
@@ -79,11 +77,11 @@ func readConsole(text string) bootReport {
 // diagnose reads the console of a machine that is waited for when it is time;
 // node is whose message tells what it says.
 func (s *step) diagnose(node string, m *lazuli.Machine, waited time.Duration) {
-	if waited < bootPatience {
-		s.at(s.now.Add(bootPatience - waited))
+	if first := s.BootTimeout / bootLooks; waited < first {
+		s.at(s.now.Add(first - waited))
 		return
 	}
-	pause := max(bootAgain, (waited-bootTime)/bootSlowdown)
+	pause := max(s.BootTimeout/bootAgain, (waited-s.BootTimeout)/bootSlowdown)
 	// What is not a time, or lies ahead of a clock that was set back, is long ago.
 	if last, err := time.Parse(time.RFC3339, s.Nodes[node].Facts[factLooked]); err == nil && !last.After(s.now) {
 		if due := last.Add(pause); due.After(s.now) {
@@ -101,9 +99,10 @@ func (s *step) takeBootLog(a Answer) {
 	}
 	s.note(n, factLooked, s.now.Format(time.RFC3339))
 	name, waited := s.waitedFor(n)
+	late := waited >= s.BootTimeout
 	if a.Err != nil {
-		if waited >= bootTime {
-			s.stuck(n, "unread", fmt.Sprintf("%s has not come up for %s, and its serial console could not be read: %v", name, bootTime, a.Err), "")
+		if late {
+			s.stuck(n, "unread", fmt.Sprintf("%s has not come up for %s, and its serial console could not be read: %v", name, s.BootTimeout, a.Err), "")
 		}
 		return
 	}
@@ -112,16 +111,17 @@ func (s *step) takeBootLog(a Answer) {
 	case r.State == "failed":
 		s.stuck(n, r.Phase, fmt.Sprintf("phase %s of the bootstrap of %s failed (attempt %s); the end of its log:\n%s",
 			r.Phase, name, cmp.Or(r.Attempt, "1"), strings.Join(r.Log, "\n")), bootRemedy(r.Phase))
-	case waited < bootTime: // it is slow, nothing says that it fails
+	case !late: // it is slow, nothing says that it fails
 	case r.Phase == "":
 		s.stuck(n, "silent", fmt.Sprintf("%s has not come up for %s, and its serial console has no word of the bootstrap; its end:\n%s",
-			name, bootTime, lastOf(a.Text, consoleShown)), "See whether the image runs cloud-init with Azure's data source.")
+			name, s.BootTimeout, lastOf(a.Text, consoleShown)), "See whether the image runs cloud-init with Azure's data source.")
 	case r.Phase == "done" && r.State == "done":
-		s.stuck(n, "unreachable", fmt.Sprintf("the bootstrap of %s is done, and nothing answers at %s for %s", name, apiURL(s.Cluster.Status.Endpoint), bootTime),
+		s.stuck(n, "unreachable", fmt.Sprintf("phase done: the bootstrap of %s ended well, and nothing answers at %s for %s; the end of its console:\n%s",
+			name, apiURL(s.Cluster.Status.Endpoint), s.BootTimeout, lastOf(a.Text, consoleShown)),
 			"Check that a rule of the control planes' network security group lets TCP 6443 in from here and from the nodes' NAT address, and that the load balancer's probe finds the machine.")
 	default:
-		s.stuck(n, r.Phase, fmt.Sprintf("%s has been in phase %s of the bootstrap (%s) for long: nothing of it has come up for %s",
-			name, r.Phase, r.State, bootTime), bootRemedy(r.Phase))
+		s.stuck(n, r.Phase, fmt.Sprintf("%s has been in phase %s of the bootstrap (%s) for long: nothing of it has come up for %s; the end of its log:\n%s",
+			name, r.Phase, r.State, s.BootTimeout, cmp.Or(strings.Join(r.Log, "\n"), lastOf(a.Text, consoleShown))), bootRemedy(r.Phase))
 	}
 }
 

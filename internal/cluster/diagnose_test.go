@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	booted = "[  OK  ] Reached target network-online.target.\n"
-	failed = booted + "lazuli-bootstrap phase=image state=done attempt=1 node=m uptime=20.1\n" +
+	booted  = "[  OK  ] Reached target network-online.target.\n"
+	failed  = stalled + "lazuli-bootstrap phase=kubeadm-init state=started attempt=2 node=m uptime=34.1\n"
+	stalled = booted + "lazuli-bootstrap phase=image state=done attempt=1 node=m uptime=20.1\n" +
 		"lazuli-bootstrap phase=kubeadm-init state=started attempt=1 node=m uptime=20.2\n" +
 		"lazuli-bootstrap log: error: unknown flag: --frobnicate\n" +
 		"[   24.1] cloud-init[99]: lazuli-bootstrap log: To see the stack trace of this error execute with --v=5\n" +
-		"lazuli-bootstrap phase=kubeadm-init state=failed attempt=1 node=m uptime=24.1\n" +
-		"lazuli-bootstrap phase=kubeadm-init state=started attempt=2 node=m uptime=34.1\n"
+		"lazuli-bootstrap phase=kubeadm-init state=failed attempt=1 node=m uptime=24.1\n"
 	finished = booted + "lazuli-bootstrap phase=shred state=done attempt=1 node=m uptime=70.1\n" +
 		"lazuli-bootstrap phase=done state=started attempt=1 node=m uptime=70.2\nlazuli-bootstrap phase=done state=done attempt=1 node=m uptime=70.3\n"
 )
@@ -36,9 +36,10 @@ func TestFailedBootIsTold(t *testing.T) {
 		want            []string
 	}{
 		{"a phase that failed", failed, 7 * time.Minute, []string{"phase kubeadm-init", "attempt 1", "unknown flag: --frobnicate\nTo see the stack trace", "Kubernetes pack"}},
-		{"a bootstrap that ended well, and nothing reaches it", finished, 15 * time.Minute, []string{"is done, and nothing answers at https://", "TCP 6443"}},
+		{"a bootstrap that ended well, and nothing reaches it", finished, 15 * time.Minute, []string{"ended well, and nothing answers at https://", "TCP 6443", "phase=done state=done"}},
 		{"a guest without a word of ours", booted, 15 * time.Minute, []string{"no word of the bootstrap", "network-online.target", "cloud-init"}},
-		{"a phase that never ends", strings.Split(failed, "lazuli-bootstrap log")[0], 15 * time.Minute, []string{"in phase kubeadm-init of the bootstrap (started)"}},
+		{"a phase that has just begun", strings.Split(failed, "lazuli-bootstrap log")[0], 15 * time.Minute, []string{"in phase kubeadm-init of the bootstrap (started)", "phase=image"}},
+		{"a phase that never ends", strings.ReplaceAll(stalled, "state=failed", "state=waiting"), 15 * time.Minute, []string{"in phase kubeadm-init of the bootstrap (waiting)", "--frobnicate"}},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			t.Parallel()

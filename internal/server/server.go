@@ -209,7 +209,7 @@ func (s *Server) compose(ctx context.Context, version string) error {
 		Workload:      workload.New(dialer, s.log.With("part", "workload"), workload.Options{}),
 		Logger:        s.log.With("part", "cluster"),
 		Random:        rand.Reader,
-		ProbeInterval: s.cfg.ProbeInterval, HealthInterval: s.cfg.HealthInterval,
+		ProbeInterval: s.cfg.ProbeInterval, HealthInterval: s.cfg.HealthInterval, BootTimeout: s.cfg.BootTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("make the cluster reconciler: %w", err)
