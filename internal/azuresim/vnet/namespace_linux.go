@@ -4,13 +4,13 @@ package vnet
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -122,7 +122,7 @@ func Missing(ctx context.Context) []string {
 	if len(out) > 0 {
 		return out
 	}
-	name := "lztry-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(int64(unix.Gettid()), 10)
+	name := "try" + strings.ToLower(rand.Text())[:8]
 	if err := run(ctx, "", "ip", "netns", "add", name); err != nil {
 		return append(out, "network namespaces: "+lastLine(err))
 	}

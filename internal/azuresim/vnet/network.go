@@ -267,8 +267,8 @@ func (n *Network) Detach(machineID string) error {
 func (n *Network) remove(g *guest) error {
 	id := strings.ToLower(g.Machine.ID)
 	n.mu.Lock()
-	known := n.guests[id] == g
-	if known {
+	known := n.guests[id] == g && !n.closed // When all goes, so do the rules.
+	if n.guests[id] == g {
 		delete(n.guests, id)
 	}
 	n.mu.Unlock()
