@@ -49,6 +49,7 @@ func mayImport() map[string][]string {
 		"internal/azuresim":         {},
 		"internal/azuresim/kubeapi": {},
 		"internal/azuresim/model":   {"internal/azuresim", "internal/azuresim/kubeapi"},
+		"internal/azuresim/vm":      {"internal/azuresim", "internal/azuresim/vnet"},
 		"internal/azuresim/vnet":    {"internal/azuresim"},
 		"internal/server": {
 			"internal/api", "internal/auth", "internal/azure", "internal/azure/resource", "internal/cluster", "internal/pack",
