@@ -31,7 +31,7 @@ func inNamespace(ns *os.File, fn func() error) error {
 			done <- err
 			return
 		}
-		defer home.Close()
+		defer home.Close() //nolint:errcheck // read only
 		if err := enter(ns); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("enter network namespace: %w", err)
@@ -73,7 +73,7 @@ func linksOf(namespace string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
+	defer ns.Close() //nolint:errcheck // read only
 	err = inNamespace(ns, list)
 	return out, err
 }
@@ -137,7 +137,7 @@ func Missing(ctx context.Context) []string {
 	if err != nil {
 		return append(out, "network namespaces: "+err.Error())
 	}
-	defer ns.Close()
+	defer ns.Close() //nolint:errcheck // read only
 	err = inNamespace(ns, func() error { return os.WriteFile("/proc/sys/net/ipv4/conf/try0/proxy_arp", []byte("1"), 0) })
 	if err != nil {
 		out = append(out, "writable network settings (/proc/sys/net): "+err.Error())

@@ -335,6 +335,10 @@ func TestNetwork(t *testing.T) {
 	if err := n.Detach(idB); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := vnet.New(t.Context(), "/v", vnet.Config{Prefix: prefix, Cloud: cloud{}}); err == nil {
+		t.Error("a network is made twice")
+	}
+	must(t, a, "busybox", "nslookup", "-type=a", "node-a", "168.63.129.16") // The first one is whole.
 	if err := errors.Join(n.Detach(idB), n.Close(), n.Close()); err != nil {
 		t.Error(err)
 	}
