@@ -320,7 +320,9 @@ func TestNetwork(t *testing.T) {
 	if _, err := inside(t, a, "busybox", "ping", "-c", "1", "-W", "1", "10.0.2.4"); err == nil {
 		t.Error("a denied ping is answered")
 	}
-	if n.Probe(t.Context(), idB, 6443, "") {
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if n.Probe(short, idB, 6443, "") {
 		t.Error("a probe passes rules that deny it")
 	}
 	if c, err := n.Dial(t.Context(), idB, 6443); err != nil {
