@@ -102,10 +102,10 @@ func transparent() func(string, string, syscall.RawConn) error {
 	return options("", [2]int{unix.SOL_IP, unix.IP_TRANSPARENT})
 }
 
-// broadcasting lets a socket of one link answer by broadcast. Clients that read raw packets see the checksum that the
+// broadcasting binds a socket to one link, beside others on the same port. Clients that read raw packets see the checksum that the
 // link has not filled in yet, so there is none.
 func broadcasting(device string) func(string, string, syscall.RawConn) error {
-	return options(device, [2]int{unix.SOL_SOCKET, unix.SO_REUSEADDR}, [2]int{unix.SOL_SOCKET, unix.SO_BROADCAST}, [2]int{unix.SOL_SOCKET, unix.SO_NO_CHECK})
+	return options(device, [2]int{unix.SOL_SOCKET, unix.SO_REUSEADDR}, [2]int{unix.SOL_SOCKET, unix.SO_NO_CHECK})
 }
 
 // Missing says what this machine lacks to carry a network, in words for a user. It is empty when nothing is missing.

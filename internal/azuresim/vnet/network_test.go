@@ -227,7 +227,9 @@ func TestNetwork(t *testing.T) {
 	lease(t, b)
 
 	must(t, a, "busybox", "ping", "-c", "1", "-W", "2", "10.0.2.4")
-	quiet := log.New(io.Discard, "", 0) // TCP probes end TLS handshakes.
+	must(t, a, "busybox", "arping", "-c", "1", "-w", "2", "-I", "eth0", "10.0.1.77")      // The network answers for every neighbour,
+	must(t, a, "busybox", "arping", "-D", "-c", "1", "-w", "1", "-I", "eth0", "10.0.1.4") // but not for the guest itself.
+	quiet := log.New(io.Discard, "", 0)                                                   // TCP probes end TLS handshakes.
 	server := &httptest.Server{Config: &http.Server{ErrorLog: quiet, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "from "+r.RemoteAddr)
 	})}}
