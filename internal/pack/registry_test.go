@@ -3,6 +3,7 @@
 package pack_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -204,5 +205,25 @@ func TestPacksOfADirectory(t *testing.T) {
 		if _, err := pack.With(m); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("want an error about %q, got %v", reason, err)
 		}
+	}
+}
+
+// The packs of the simulator's node image make a whole infrastructure profile.
+func TestPacksOfTheNodeImage(t *testing.T) {
+	t.Parallel()
+	r, err := pack.With(os.DirFS("../../simnode/packs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []lazuli.Layer
+	for _, name := range []string{"ubuntu-azure", "kubernetes", "cni-vxlan", "csi-local"} {
+		l, err := r.Complete(lazuli.Layer{Name: name, Type: pack.TypeSpectro})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, l)
+	}
+	if found := r.Validate(pack.ProfileInfra, layers); len(found) > 0 {
+		t.Errorf("%v", found)
 	}
 }

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
+)
+
+// hollowProgram is the hollow kubelet.
+const hollowProgram = "kubemark"
+
+// Options configure the level.
+type Options struct {
+	// Artefact is the folder of the cached artefact: it holds bin/ with the Kubernetes programs and artefact.json.
+	Artefact string
+	// Dir holds the disks of machines and clusters; one process at a time has it. What an earlier one left there is
+	// deleted. Default: a new temporary folder that Close deletes.
+	Dir string
+	// Logger gets a line per state transition of a machine. Default: none.
+	Logger *slog.Logger
+}
+
+// Machines runs virtual machines at the level of processes. It implements azuresim.Machines and azuresim.Forgetter.
+type Machines struct {
+	artefact, bin, dir string
+	temporary          bool
+	lock               *os.File
+	log                *slog.Logger
+	proxy              *proxy
+	probes             probes
+
+	mu       sync.Mutex
+	closed   bool
+	machines map[string]*machine // by lower-case id
+	clusters map[string]*cluster // by the SHA-256 of the CA certificate
+	made     int                 // folders so far
+	running  sync.WaitGroup      // boots and probes
+}
+
+var (
+	_ azuresim.Machines  = (*Machines)(nil)
+	_ azuresim.Forgetter = (*Machines)(nil)
+)
+
+// New makes an empty level. It does not look at the artefact: see Missing.
+func New(o Options) (*Machines, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ms := &Machines{
+		artefact: o.Artefact, bin: filepath.Join(o.Artefact, "bin"), dir: o.Dir, log: log,
+		machines: map[string]*machine{}, clusters: map[string]*cluster{},
+	}
+	ms.probes.owner, ms.probes.last = ms, map[probeKey]*probe{}
+	var err error
+	if ms.dir == "" {
+		ms.temporary = true
+		if ms.dir, err = os.MkdirTemp("", "lazuli-process-"); err != nil {
+			return nil, fmt.Errorf("make a folder for machines: %w", err)
+		}
+	}
+	if ms.dir, err = filepath.Abs(ms.dir); err != nil {
+		return nil, fmt.Errorf("make a folder for machines: %w", err)
+	}
+	if err := ms.takeDir(); err != nil {
+		return nil, err
+	}
+	if ms.proxy, err = newProxy(); err != nil {
+		return nil, errors.Join(err, ms.lock.Close())
+	}
+	return ms, nil
+}
+
+// takeDir locks the folder and clears it.
+func (ms *Machines) takeDir() error {
+	if err := os.MkdirAll(ms.dir, 0o700); err != nil {
+		return fmt.Errorf("make a folder for machines: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(ms.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the folder of machines: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return errors.Join(fmt.Errorf("lock the folder of machines %s, which another process uses: %w", ms.dir, err), lock.Close())
+	}
+	ms.lock = lock
+	for _, sub := range []string{"machines", "clusters"} {
+		if err := os.RemoveAll(filepath.Join(ms.dir, sub)); err != nil {
+			return errors.Join(fmt.Errorf("clear the folder of machines: %w", err), lock.Close())
+		}
+	}
+	return nil
+}
+
+// programs are what the level runs.
+func programs() []string {
+	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", hollowProgram}
+}
+
+// Missing says what this machine lacks for the level; empty when it can run.
+func (ms *Machines) Missing(ctx context.Context) []string { return Missing(ctx, ms.artefact) }
+
+// Missing is Machines.Missing without a level.
+func Missing(_ context.Context, artefact string) []string {
+	if runtime.GOOS != "linux" {
+		return []string{"Linux, for processes that end with their parent"}
+	}
+	var out []string
+	for _, name := range programs() {
+		path := filepath.Join(artefact, "bin", name)
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			out = append(out, "the program "+path)
+		}
+	}
+	if l, err := net.Listen("tcp", "127.255.0.1:0"); err != nil { //nolint:noctx // at once
+		out = append(out, "loopback addresses beyond 127.0.0.1: "+err.Error())
+	} else {
+		_ = l.Close()
+	}
+	return out
+}
+
+// Start begins the boot of a machine. A machine that was stopped and not forgotten comes back with its disk: once it has
+// joined, it does not run its user data again.
+func (ms *Machines) Start(env azuresim.Env, am azuresim.Machine) {
+	key := strings.ToLower(am.ID)
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.closed {
+		return
+	}
+	m, ok := ms.machines[key]
+	if !ok {
+		ms.made++
+		m = &machine{key: key, owner: ms, dir: filepath.Join(ms.dir, "machines", fmt.Sprint(ms.made))}
+		ms.machines[key] = m
+	}
+	if m.running {
+		return
+	}
+	// Boots of one machine follow each other: the last one's processes may still be ending.
+	before := m.ended
+	ctx, cancel := context.WithCancel(context.Background()) // The boot's life is the machine's.
+	m.Machine, m.env, m.running, m.stop, m.ended = am, env, true, cancel, make(chan struct{})
+	m.began = env.Now()
+	ms.log.Info("machine started", "machine", am.Name, "rejoins", m.joined)
+	ms.running.Go(func() {
+		defer close(m.ended)
+		if before != nil {
+			<-before
+		}
+		m.run(ctx)
+	})
+}
+
+// Stop pulls the plug. The disk stays until Forget. Unknown ids are ignored. It returns when the machine's processes have
+// been told to end; they may be dying still.
+func (ms *Machines) Stop(id string) {
+	ms.mu.Lock()
+	m, ok := ms.machines[strings.ToLower(id)]
+	if !ok || !m.running {
+		ms.mu.Unlock()
+		return
+	}
+	m.running = false
+	m.stop()
+	ms.mu.Unlock()
+	ms.log.Info("machine stopped", "machine", m.Name)
+}
+
+// Forget says that a machine and its disks are gone. A cluster ends with its last control plane.
+func (ms *Machines) Forget(id string) {
+	ms.Stop(id)
+	ms.mu.Lock()
+	key := strings.ToLower(id)
+	m, ok := ms.machines[key]
+	if !ok {
+		ms.mu.Unlock()
+		return
+	}
+	delete(ms.machines, key)
+	c := m.cluster
+	if c != nil {
+		delete(c.members, m)
+		if len(c.members) > 0 {
+			c = nil
+		} else {
+			delete(ms.clusters, c.id)
+		}
+	}
+	ms.running.Go(func() {
+		<-m.ended
+		err := os.RemoveAll(m.dir)
+		if c != nil {
+			c.down()
+			err = errors.Join(err, os.RemoveAll(c.dir))
+		}
+		if err != nil {
+			ms.log.Warn("delete disks", "machine", m.Name, "error", err)
+		}
+	})
+	ms.mu.Unlock()
+}
+
+// Close stops all machines, waits until nothing of them runs, and deletes a temporary folder.
+func (ms *Machines) Close() error {
+	ms.mu.Lock()
+	ms.closed = true
+	for _, m := range ms.machines {
+		if m.running {
+			m.running = false
+			m.stop()
+		}
+	}
+	ms.mu.Unlock()
+	ms.probes.stop()
+	ms.running.Wait()
+	ms.mu.Lock()
+	clusters := ms.clusters
+	ms.clusters = map[string]*cluster{}
+	ms.mu.Unlock()
+	for _, c := range clusters {
+		c.down()
+	}
+	ms.proxy.close()
+	err := ms.lock.Close()
+	if ms.temporary {
+		err = errors.Join(err, os.RemoveAll(ms.dir))
+	}
+	if err != nil {
+		return fmt.Errorf("close machines: %w", err)
+	}
+	return nil
+}
+
+// Dial connects to the API server of a control plane. A machine that does not run times out (azuresim.ErrUnreachable), a
+// port where nothing listens is ECONNREFUSED.
+func (ms *Machines) Dial(ctx context.Context, id string, port int) (net.Conn, error) {
+	ms.mu.Lock()
+	m, ok := ms.machines[strings.ToLower(id)]
+	if !ok || !m.running {
+		ms.mu.Unlock()
+		return nil, fmt.Errorf("dial port %d of %s: %w", port, id, azuresim.ErrUnreachable)
+	}
+	c := m.cluster
+	if c == nil || !m.serves || port != m.port {
+		ms.mu.Unlock()
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	address := c.address()
+	ms.mu.Unlock()
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	cn := &conn{Conn: raw, of: m}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if !m.running || !m.serves {
+		return nil, errors.Join(fmt.Errorf("dial port %d of %s: %w", port, id, azuresim.ErrUnreachable), raw.Close())
+	}
+	if m.conns == nil {
+		m.conns = map[*conn]bool{}
+	}
+	m.conns[cn] = true
+	return cn, nil
+}
+
+// Probe is the last result of a probe that runs in the background from the first call on: it does not block.
+func (ms *Machines) Probe(id string, port int, path string) bool {
+	return ms.probes.result(probeKey{strings.ToLower(id), port, path})
+}
