@@ -52,7 +52,7 @@ func DefaultCache() (string, error) {
 
 // Key is the key of the source as it is.
 func (b *Builder) Key() (string, error) {
-	return Key(b.Source, []string{"."}, []string{kubernetesVersion})
+	return Key(b.Source, []string{"cmd", "go.mod", "go.sum", "guest", "nodeimage", "oom", "originals", "packs", "standin"}, nil)
 }
 
 // Warm returns the directory of the artefact and whether it is there.

@@ -82,36 +82,41 @@ func debianMirror(etc, suite string) (string, error) {
 
 // MirrorOf finds the mirror of a suite in one of apt's files of sources, in either format; "" when there is none.
 func MirrorOf(text, suite string) string {
-	uri := ""
-	for line := range strings.Lines(text) {
+	var uris, suites []string
+	for line := range strings.Lines(text + "\n\n") {
 		line = strings.TrimSpace(line)
-		if name, value, ok := strings.Cut(line, ":"); ok {
-			words := strings.Fields(value)
+		if name, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, "#") {
 			switch strings.ToLower(name) {
-			case "types":
-				uri = ""
 			case "uris":
-				if len(words) > 0 {
-					uri = words[0]
-				}
+				uris = strings.Fields(value)
 			case "suites":
-				if uri != "" && slices.Contains(words, suite) {
-					return uri
-				}
+				suites = strings.Fields(value)
 			}
 		}
-		words := strings.Fields(line)
-		if len(words) > 1 && words[0] == "deb" && strings.HasPrefix(words[1], "[") {
-			for len(words) > 1 && !strings.HasSuffix(words[1], "]") {
-				words = slices.Delete(words, 1, 2)
+		if line == "" { // ends a stanza
+			if len(uris) > 0 && slices.Contains(suites, suite) {
+				return uris[0]
 			}
-			words = slices.Delete(words, 1, min(2, len(words)))
+			uris, suites = nil, nil
 		}
-		if len(words) > 3 && words[0] == "deb" && words[2] == suite {
-			return words[1]
+		if words := oneLine(line); len(words) > 2 && words[1] == suite {
+			return words[0]
 		}
 	}
 	return ""
+}
+
+// oneLine is address, suite and components of a line of the old format, without its options; nil for another line.
+func oneLine(line string) []string {
+	rest, ok := strings.CutPrefix(line, "deb ")
+	if !ok {
+		return nil
+	}
+	rest = strings.TrimSpace(rest)
+	if strings.HasPrefix(rest, "[") {
+		_, rest, _ = strings.Cut(rest, "]")
+	}
+	return strings.Fields(rest)
 }
 
 // lastLines are the last of a program's output, enough to see why it ended.

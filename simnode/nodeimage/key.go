@@ -30,12 +30,6 @@ func Key(source string, paths, words []string) (string, error) {
 			if err != nil {
 				return err
 			}
-			if strings.HasPrefix(entry.Name(), ".") && name != source && entry.Name() != "." {
-				if entry.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			}
 			if !entry.Type().IsRegular() || strings.HasSuffix(name, "_test.go") || path.Ext(name) == ".md" {
 				return nil
 			}

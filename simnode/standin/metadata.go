@@ -24,15 +24,31 @@ type Metadata struct {
 		VMSize      string `json:"vmSize"`
 		ResourceID  string `json:"resourceId"`
 	} `json:"compute"`
-	Network struct {
-		Interface []struct {
-			IPv4 struct {
-				IPAddress []struct {
-					Private string `json:"privateIpAddress"`
-				} `json:"ipAddress"`
-			} `json:"ipv4"`
-		} `json:"interface"`
-	} `json:"network"`
+	Network Network `json:"network"`
+}
+
+// Network is the machine's interfaces, the primary one first.
+type Network struct {
+	Interface []Interface `json:"interface"`
+}
+
+// Interface is one network interface.
+type Interface struct {
+	IPv4 struct {
+		IPAddress []Address `json:"ipAddress"`
+	} `json:"ipv4"`
+}
+
+// Address is one address of an interface.
+type Address struct {
+	Private string `json:"privateIpAddress"`
+}
+
+// metadataNetwork is a network of one address.
+func metadataNetwork(address string) Network {
+	var i Interface
+	i.IPv4.IPAddress = []Address{{Private: address}}
+	return Network{Interface: []Interface{i}}
 }
 
 // Address is the machine's first private address, "" when there is none.

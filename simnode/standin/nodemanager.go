@@ -25,12 +25,14 @@ import (
 )
 
 const (
-	initialiseRetry = 3 * time.Second // until the node is initialised
-	initialiseAgain = time.Minute     // the original looks every five minutes
+	initialiseRetry  = 3 * time.Second // until the node is initialised
+	initialiseAgain  = time.Minute     // the original looks every five minutes
+	metadataPatience = 30 * time.Second
 )
 
 // NodeManager stands in for Azure's cloud-node-manager: it gives its own Node the addresses, size, zone and region that the
-// instance metadata service tells, and then takes the taint away that kept pods off.
+// instance metadata service tells, and then takes the taint away that kept pods off. Where there is no such service it takes
+// the address of the default route, and leaves the zone and region that the kubelet was given as labels.
 func NodeManager(arguments []string) error {
 	flags, kubeconfig := newFlags("cloud-node-manager")
 	name := flags.String("node-name", os.Getenv("NODE_NAME"), "the own node")
@@ -48,9 +50,18 @@ func NodeManager(arguments []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	start := time.Now()
 	for {
 		pause := initialiseAgain
-		if err := initialise(ctx, client, *name, *url, log); err != nil {
+		m, err := askMetadata(ctx, *url)
+		if err != nil && time.Since(start) > metadataPatience {
+			log.Warn("no metadata: the kubelet's labels stay", "error", err)
+			m.Network, err = metadataNetwork(defaultAddress()), nil
+		}
+		if err == nil {
+			err = initialise(ctx, client, *name, m, log)
+		}
+		if err != nil {
 			log.Error("initialise the node", "error", err)
 			pause = initialiseRetry
 		}
@@ -62,17 +73,9 @@ func NodeManager(arguments []string) error {
 	}
 }
 
-// initialise brings the Node up to date. Without metadata it takes the address of the default route, and the zone and region
-// that the kubelet was given as labels.
-func initialise(ctx context.Context, client kubernetes.Interface, name, url string, log *slog.Logger) error {
-	m, err := askMetadata(ctx, url)
-	if err != nil {
-		log.Warn("no metadata: the kubelet's labels stay", "error", err)
-	}
+// initialise brings the Node up to date.
+func initialise(ctx context.Context, client kubernetes.Interface, name string, m Metadata, log *slog.Logger) error {
 	address := m.Address()
-	if address == "" {
-		address = defaultAddress()
-	}
 	if net.ParseIP(address) == nil {
 		return fmt.Errorf("%q is no address of %s", address, name)
 	}

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
@@ -69,7 +69,7 @@ func programs() map[string]func() {
 		"kube-scheduler":          cobraProgram(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 		"kube-proxy":              cobraProgram(proxy.NewProxyCommand),
 		"kubelet": cobraProgram(func() *cobra.Command {
-			return kubelet.NewKubeletCommand(genericapiserver.SetupSignalContext())
+			return kubelet.NewKubeletCommand(context.Background())
 		}),
 		"kubemark": cobraProgram(hollow.NewHollowNodeCommand),
 		"kubeadm": func() {
