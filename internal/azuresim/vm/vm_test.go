@@ -150,7 +150,7 @@ const stock = "Canonical:ubuntu-24_04-lts:server:latest"
 func left(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/lzsim-" + mark() + "*", "/sys/fs/cgroup/lzsim-" + mark() + "*", "/run/netns/" + mark() + "*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/" + mark() + "*", "/sys/fs/cgroup/" + mark() + "*", "/run/netns/" + mark() + "*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -330,7 +330,7 @@ func TestKilledSimulator(t *testing.T) {
 	if lacks := vm.Missing(t.Context(), o); len(lacks) > 0 {
 		t.Skipf("this machine cannot run virtual machines: %s", strings.Join(lacks, "; "))
 	}
-	base := filepath.Join(vm.CacheOf(t, o), "run", "..", "run-"+mark())
+	base := filepath.Join(vm.CacheOf(t, o), "run-"+mark())
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	dir := filepath.Join(base, "victim")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledSimulator$", "-test.v")
@@ -356,13 +356,15 @@ func TestKilledSimulator(t *testing.T) {
 	if err := ms.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/lzsim-", "/sys/fs/cgroup/lzsim-", "/run/netns/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/", "/run/netns/"} {
 		if found, _ := filepath.Glob(pattern + vm.PrefixOf(cmd.Process.Pid) + "*"); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}
 	}
-	if rest := left(t, base+"/"); len(rest) > 0 {
-		t.Errorf("left behind: %q", rest)
+	for _, dir := range []string{dir, filepath.Join(base, "next")} {
+		if rest := left(t, dir); len(rest) > 0 {
+			t.Errorf("left behind: %q", rest)
+		}
 	}
 }
 
