@@ -8,9 +8,11 @@
 # and the arguments are systemd-nspawn's.
 set -eu
 if [ "$SIM_STAGE" = enter ]; then
-  echo "$SIM_CGROUPS" | while read -r type options mountpoint; do
+  while read -r type options mountpoint; do # Not behind a pipe: a shell of its own would enter.
     echo 0 >"$mountpoint/$SIM_CGROUP/cgroup.procs"
-  done
+  done <<EOF
+$SIM_CGROUPS
+EOF
   # shellcheck disable=SC2086 # several options
   SIM_STAGE=mount exec unshare --cgroup --mount --propagation slave $SIM_CLOCKS --fork sh "$SIM_SCRIPT" "$@"
 fi

@@ -221,6 +221,11 @@ runcmd:
 	w.await("word of the user data", time.Minute, w.says("user-data ran on one as systemd"))
 	w.await("data disk", time.Minute, w.says("user-data made a disk of 4294967296"))
 	t.Logf("user data done after %v", time.Since(began).Round(time.Millisecond))
+	for _, group := range vm.Groups(t) {
+		if len(vm.ProcessesBelow(filepath.Join(group, mark()+"-1"))) == 0 {
+			t.Errorf("no process of the guest is in its group in %s", group)
+		}
+	}
 	greet(t, ms, am.ID)
 	eventually(t, "the probe of port 22", func() bool { return ms.Probe(am.ID, 22, "") })
 
