@@ -11,7 +11,7 @@
 //	/var/lib/containerd, ...           folders of the host (an overlay cannot lie on an overlay)
 //	data disks                         sparse files behind loop devices, found by LUN
 //	network namespace                  made by package vnet, eth0 asks DHCP
-//	cgroup lzsim-PREFIX-N              in each hierarchy, the guest's root
+//	cgroup PREFIX-N                    in each hierarchy, the guest's root
 //
 // Process 1 of a PID namespace of its own runs launch.sh, which enters the cgroups, mounts the root in a private mount
 // namespace and becomes systemd-nspawn. When it is killed the kernel ends everything in the guest, the mounts go with
@@ -21,5 +21,6 @@
 // # What is not as in Azure
 //
 // The kernel is the host's: its version, its memory and its processors are what a guest sees, sizes are not enforced.
+// Clocks that count from the boot begin at zero where the kernel has time namespaces.
 // The OS disk has no size. Of the two versions of cgroups, only 1 was tried.
 package vm

@@ -38,7 +38,7 @@ func (m *machine) launcher(img image, netns string) launcher {
 		environment: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 			"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", // The rest of /proc/sys is the host's.
-			"SIM_STAGE=enter", "SIM_SCRIPT=" + script,
+			"SIM_STAGE=enter", "SIM_SCRIPT=" + script, "SIM_CLOCKS=" + clocks(),
 			"SIM_CGROUPS=" + strings.TrimSpace(groups.String()), "SIM_CGROUP=" + m.group,
 			"SIM_LOWER=" + strings.Join(img.lowers, ":"), "SIM_ROOT=" + filepath.Join(d, "root"),
 			"SIM_UPPER=" + filepath.Join(d, "upper"), "SIM_WORK=" + filepath.Join(d, "work"),

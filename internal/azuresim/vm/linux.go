@@ -42,6 +42,30 @@ func likeOriginal(path string, info fs.FileInfo) error {
 	return os.Chmod(path, info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky))
 }
 
+// clocks are options of unshare(1) after which a guest has just been switched on.
+func clocks() string {
+	if _, err := os.Stat("/proc/self/ns/time"); err != nil {
+		return ""
+	}
+	var boot, monotonic unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic) != nil {
+		return ""
+	}
+	return fmt.Sprintf("--time --boottime=-%d --monotonic=-%d", boot.Sec, monotonic.Sec)
+}
+
+// uptime is what a guest that is started now will see as its time since the boot.
+func uptime() float64 {
+	var boot unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
+		return 0
+	}
+	if clocks() != "" {
+		boot.Sec = 0
+	}
+	return float64(boot.Nano()) / 1e9
+}
+
 // loop is a file as a block device. The kernel detaches it when its last user is gone, us included.
 type loop struct {
 	lun    int

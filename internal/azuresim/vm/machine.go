@@ -144,7 +144,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 	if err := m.seed(!reported); err != nil {
 		return fmt.Errorf("write the guest's files: %w", err)
 	}
-	m.group = "lzsim-" + m.owner.prefix + "-" + m.disk.name
+	m.group = m.owner.prefix + "-" + m.disk.name
 	if err := makeGroups(m.owner.groups, m.group); err != nil {
 		return err
 	}
@@ -152,6 +152,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 		return ctx.Err()
 	}
 	id := m.ID
+	env.Console(id, fmt.Sprintf("hypervisor: started at uptime=%.2f", uptime()))
 	m.guest, err = launch(m.launcher(image, netns), func(line string) { env.Console(id, line) })
 	if err != nil {
 		return err

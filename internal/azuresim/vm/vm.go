@@ -94,7 +94,7 @@ func New(o Options) (*Machines, error) {
 		return nil, err
 	}
 	life, end := context.WithCancel(context.Background()) // The machines outlive every call until Close.
-	ms := &Machines{log: o.Logger, dir: o.Dir, prefix: prefixOf(os.Getpid()), life: life, end: end, machines: map[string]*machine{}, undo: func() {}}
+	ms := &Machines{log: o.Logger, dir: o.Dir, life: life, end: end, machines: map[string]*machine{}, undo: func() {}}
 	if lacks := Missing(life, o); len(lacks) > 0 {
 		end()
 		return nil, fmt.Errorf("run virtual machines: %s", strings.Join(lacks, "; "))
@@ -112,7 +112,7 @@ func (ms *Machines) open(o Options) (err error) {
 	if ms.groups, err = hierarchies(); err != nil {
 		return err
 	}
-	if ms.lock, err = claim(ms.life, o.Dir, ms.prefix, ms.log); err != nil {
+	if ms.lock, ms.prefix, err = claim(ms.life, o.Dir, ms.log); err != nil {
 		return err
 	}
 	ms.networks = networks{owner: ms, byID: map[string]*shared{}}
