@@ -162,7 +162,7 @@ func TestRunInit(t *testing.T) {
 			if strings.Contains(m.read("/dev/console"), "0123456789abcdef") {
 				t.Error("the console shows a token")
 			}
-			for _, gone := range []string{"/var/lib/waagent/ovf-env.xml", "/var/lib/cloud/instance/user-data.txt", "/etc/lazuli/kubeadm.yaml", "/etc/lazuli/pki/ca.key"} {
+			for _, gone := range []string{"/var/lib/waagent/ovf-env.xml", "/var/lib/cloud/instance/user-data.txt", "/etc/lazuli/kubeadm.yaml", "/etc/lazuli/pki"} {
 				if m.exists(gone) {
 					t.Errorf("%s is still there", gone)
 				}

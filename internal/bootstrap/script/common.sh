@@ -133,6 +133,7 @@ PYTHON
       esac
     done
   find "$CONFIG" -type f ! -name bootstrap.env -exec shred -u {} +
+  find "$CONFIG" -mindepth 1 -type d -empty -delete
 }
 
 finish() {
