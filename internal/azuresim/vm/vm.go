@@ -216,7 +216,6 @@ func (ms *Machines) report(id string, err error) {
 		return
 	}
 	env := m.env
-	m.reported = true
 	ms.mu.Unlock()
 	if err != nil {
 		ms.log.Warn("guest reports failure", "machine", id, "error", err)

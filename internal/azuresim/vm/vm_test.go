@@ -290,6 +290,42 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// TestBrokenImage boots an image whose layer is not there: a failed provisioning, not one that never ends.
+func TestBrokenImage(t *testing.T) {
+	cache := t.TempDir()
+	if err := os.Mkdir(filepath.Join(cache, "current"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cache, "current", "artefact.json"), []byte(`{"format":1,"images":{"stock":{"lowers":["nowhere"]}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := vm.Options{Cache: cache, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if lacks := vm.Missing(t.Context(), o); len(lacks) > 0 {
+		t.Skipf("this machine cannot run virtual machines: %s", strings.Join(lacks, "; "))
+	}
+	ms, err := vm.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	for i, image := range []string{stock, "/a/gallery's"} {
+		am := w.add(machineID, "10.80.1.10", image, "")
+		ms.Start(w, am)
+		w.await("report", time.Minute, func() bool { return len(w.reports) > i })
+		t.Log(w.reports[i])
+		if w.reports[i] == nil {
+			t.Error("a machine without an image reports ready")
+		}
+		ms.Forget(am.ID)
+	}
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, cache+"/run/"); len(rest) > 1 { // The folder itself stays.
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
 // TestForgetHalfWay forgets machines at several moments of their start.
 func TestForgetHalfWay(t *testing.T) {
 	if testing.Short() {
