@@ -72,6 +72,13 @@ func (b *Builder) assemble(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(filepath.Join(unfinished, "tools")); err != nil {
 		return fmt.Errorf("clear: %w", err)
 	}
+	var parts strings.Builder
+	for _, part := range []string{a.debian, a.kube, a.containerd, a.runc, a.cni} {
+		fmt.Fprintln(&parts, filepath.Base(part))
+	}
+	if err := writeFile(filepath.Join(unfinished, partsFile), []byte(parts.String()), 0o644); err != nil {
+		return err
+	}
 	if err := writeArtefact(unfinished); err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ var (
 	storeScript string
 )
 
+// partsFile is the file in an artefact that names the parts it was made of.
+const partsFile = "parts"
+
 // cacheVariable overrides where artefacts are.
 const cacheVariable = "LAZULI_SIMNODE_CACHE"
 
@@ -85,6 +88,9 @@ func (b *Builder) Build(ctx context.Context) (string, error) {
 		if os.Getuid() != 0 {
 			return "", errors.New("building a root file system needs root")
 		}
+		if err := b.clearUnfinished(); err != nil {
+			return "", err
+		}
 		if err := installTools(b.Log); err != nil {
 			return "", err
 		}
@@ -93,6 +99,66 @@ func (b *Builder) Build(ctx context.Context) (string, error) {
 		}
 	}
 	return dir, b.makeCurrent(filepath.Base(dir))
+}
+
+// clearUnfinished removes what an interrupted build left. The lock is held, so nobody is at work on it.
+func (b *Builder) clearUnfinished() error {
+	for _, pattern := range []string{"*.tmp", "parts/*.tmp"} {
+		names, err := filepath.Glob(filepath.Join(b.Cache, pattern))
+		if err != nil {
+			return fmt.Errorf("list unfinished builds: %w", err)
+		}
+		for _, name := range names {
+			if err := os.RemoveAll(name); err != nil {
+				return fmt.Errorf("remove an unfinished build: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Prune removes every artefact but the current one, and all parts but those that it was made of. Machines that still run from
+// another artefact lose their files.
+func (b *Builder) Prune() error {
+	unlock, err := lock(filepath.Join(b.Cache, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	current, err := os.Readlink(filepath.Join(b.Cache, "current"))
+	if err != nil {
+		return fmt.Errorf("find the current artefact: %w", err)
+	}
+	artefacts, err := filepath.Glob(filepath.Join(b.Cache, "*", "artefact.json"))
+	if err != nil {
+		return fmt.Errorf("list artefacts: %w", err)
+	}
+	parts, err := filepath.Glob(filepath.Join(b.Cache, "parts", "*"))
+	if err != nil {
+		return fmt.Errorf("list parts: %w", err)
+	}
+	used, err := readList(filepath.Join(b.Cache, current, partsFile))
+	if err != nil {
+		return err
+	}
+	var stale []string
+	for _, name := range artefacts {
+		if dir := filepath.Dir(name); filepath.Base(dir) != current && filepath.Base(dir) != "current" {
+			stale = append(stale, dir)
+		}
+	}
+	for _, dir := range parts {
+		if !slices.Contains(used, filepath.Base(dir)) {
+			stale = append(stale, dir)
+		}
+	}
+	for _, dir := range stale {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove %s: %w", dir, err)
+		}
+		b.Log("removed %s", dir)
+	}
+	return nil
 }
 
 func (b *Builder) makeCurrent(key string) error {
@@ -258,9 +324,11 @@ func goBuild(ctx context.Context, folder, cgo string, arguments ...string) error
 	return nil
 }
 
-// runScript runs a shell script in a mount namespace of its own, so that nothing stays mounted however it ends.
+// runScript runs a shell script in mount and process namespaces of its own: nothing stays mounted or runs on however it ends.
 func runScript(ctx context.Context, script string, environment []string, arguments ...string) error {
-	command := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "sh", "-c", script, "sh"}, arguments...)...)
+	command := exec.CommandContext(ctx, "unshare", append([]string{
+		"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
+	}, arguments...)...)
 	command.Env = append(os.Environ(), environment...)
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, lastLines(out))

@@ -190,6 +190,7 @@ func (n *Network) serveDHCP(ctx context.Context, g *guest) error {
 				return
 			}
 			if err != nil {
+				n.pause()
 				continue
 			}
 			n.mu.Lock()

@@ -86,6 +86,7 @@ func (n *Network) serveDNS(c net.PacketConn) {
 			return
 		}
 		if err != nil {
+			n.pause()
 			continue
 		}
 		message := append([]byte(nil), buf[:size]...)

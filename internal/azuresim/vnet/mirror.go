@@ -86,7 +86,7 @@ func serveBlob(root *os.Root, w http.ResponseWriter, r *http.Request, digest, me
 		registryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown")
 		return
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Docker-Content-Digest", digest)
 	w.Header().Set("Etag", `"`+digest+`"`)

@@ -31,7 +31,7 @@ func inNamespace(ns *os.File, fn func() error) error {
 			done <- err
 			return
 		}
-		defer home.Close()
+		defer home.Close() //nolint:errcheck // read only
 		if err := enter(ns); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("enter network namespace: %w", err)
@@ -73,7 +73,7 @@ func linksOf(namespace string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
+	defer ns.Close() //nolint:errcheck // read only
 	err = inNamespace(ns, list)
 	return out, err
 }
@@ -102,10 +102,10 @@ func transparent() func(string, string, syscall.RawConn) error {
 	return options("", [2]int{unix.SOL_IP, unix.IP_TRANSPARENT})
 }
 
-// broadcasting lets a socket of one link answer by broadcast. Clients that read raw packets see the checksum that the
+// broadcasting binds a socket to one link, beside others on the same port. Clients that read raw packets see the checksum that the
 // link has not filled in yet, so there is none.
 func broadcasting(device string) func(string, string, syscall.RawConn) error {
-	return options(device, [2]int{unix.SOL_SOCKET, unix.SO_REUSEADDR}, [2]int{unix.SOL_SOCKET, unix.SO_BROADCAST}, [2]int{unix.SOL_SOCKET, unix.SO_NO_CHECK})
+	return options(device, [2]int{unix.SOL_SOCKET, unix.SO_REUSEADDR}, [2]int{unix.SOL_SOCKET, unix.SO_NO_CHECK})
 }
 
 // Missing says what this machine lacks to carry a network, in words for a user. It is empty when nothing is missing.
@@ -137,7 +137,7 @@ func Missing(ctx context.Context) []string {
 	if err != nil {
 		return append(out, "network namespaces: "+err.Error())
 	}
-	defer ns.Close()
+	defer ns.Close() //nolint:errcheck // read only
 	err = inNamespace(ns, func() error { return os.WriteFile("/proc/sys/net/ipv4/conf/try0/proxy_arp", []byte("1"), 0) })
 	if err != nil {
 		out = append(out, "writable network settings (/proc/sys/net): "+err.Error())

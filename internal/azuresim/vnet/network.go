@@ -72,6 +72,7 @@ type Network struct {
 	cfg  Config
 	log  *slog.Logger
 	name string // of the namespace
+	made bool   // the namespace is ours
 	ns   *os.File
 	life context.Context
 	end  context.CancelFunc
@@ -92,6 +93,7 @@ type Network struct {
 type guest struct {
 	Port
 	name, link string // of the namespace, and of the link's end in the network
+	made       bool   // the namespace is ours
 	dhcp       net.PacketConn
 }
 
@@ -121,6 +123,7 @@ func (n *Network) start(ctx context.Context) error {
 	if err := run(ctx, "", "ip", "netns", "add", n.name); err != nil {
 		return err
 	}
+	n.made = true
 	ns, err := os.Open(namespacePath(n.name))
 	if err != nil {
 		return err
@@ -153,7 +156,7 @@ route add default dev lo
 func (n *Network) sysctl(values map[string]string) error {
 	return inNamespace(n.ns, func() error {
 		for key, value := range values {
-			if err := os.WriteFile("/proc/sys/net/ipv4/"+key, []byte(value), 0); err != nil { //nolint:gosec // the file exists
+			if err := os.WriteFile("/proc/sys/net/ipv4/"+key, []byte(value), 0); err != nil {
 				return err
 			}
 		}
@@ -186,6 +189,7 @@ func (n *Network) Attach(ctx context.Context, p Port) (path string, err error) {
 	if err := run(ctx, "", "ip", "netns", "add", g.name); err != nil {
 		return "", err
 	}
+	g.made = true
 	// The neighbour is permanent, so that no packet waits for the guest's ARP. 12:34:56:78:9a:bc is every gateway's
 	// address in Azure.
 	batch := strings.NewReplacer("LINK", g.link, "MAC", p.At.MAC, "GUEST", g.name, "GATEWAY", g.gateway().String(), "ADDRESS", p.At.Address.String()).Replace(
@@ -273,7 +277,10 @@ func (n *Network) remove(g *guest) error {
 	}
 	n.mu.Unlock()
 	if g.dhcp != nil {
-		g.dhcp.Close()
+		_ = g.dhcp.Close() // It is going; nobody could do anything about an error.
+	}
+	if !g.made {
+		return nil
 	}
 	ctx := context.WithoutCancel(n.life) // Close ended the life already.
 	var errs []error
@@ -316,16 +323,18 @@ func (n *Network) Close() error {
 	n.end()
 	var errs []error
 	for _, c := range slices.Backward(n.closers) {
-		c.Close()
+		_ = c.Close()
 	}
 	for _, g := range guests {
 		errs = append(errs, n.remove(g))
 	}
 	n.group.Wait()
 	if n.ns != nil {
-		n.ns.Close()
+		_ = n.ns.Close()
 	}
-	errs = append(errs, deleteNamespace(context.WithoutCancel(n.life), n.name))
+	if n.made {
+		errs = append(errs, deleteNamespace(context.WithoutCancel(n.life), n.name))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close virtual network: %w", err)
 	}

@@ -227,7 +227,9 @@ func TestNetwork(t *testing.T) {
 	lease(t, b)
 
 	must(t, a, "busybox", "ping", "-c", "1", "-W", "2", "10.0.2.4")
-	quiet := log.New(io.Discard, "", 0) // TCP probes end TLS handshakes.
+	must(t, a, "busybox", "arping", "-c", "1", "-w", "2", "-I", "eth0", "10.0.1.77")      // The network answers for every neighbour,
+	must(t, a, "busybox", "arping", "-D", "-c", "1", "-w", "1", "-I", "eth0", "10.0.1.4") // but not for the guest itself.
+	quiet := log.New(io.Discard, "", 0)                                                   // TCP probes end TLS handshakes.
 	server := &httptest.Server{Config: &http.Server{ErrorLog: quiet, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "from "+r.RemoteAddr)
 	})}}
@@ -320,7 +322,9 @@ func TestNetwork(t *testing.T) {
 	if _, err := inside(t, a, "busybox", "ping", "-c", "1", "-W", "1", "10.0.2.4"); err == nil {
 		t.Error("a denied ping is answered")
 	}
-	if n.Probe(t.Context(), idB, 6443, "") {
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if n.Probe(short, idB, 6443, "") {
 		t.Error("a probe passes rules that deny it")
 	}
 	if c, err := n.Dial(t.Context(), idB, 6443); err != nil {
@@ -335,6 +339,10 @@ func TestNetwork(t *testing.T) {
 	if err := n.Detach(idB); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := vnet.New(t.Context(), "/v", vnet.Config{Prefix: prefix, Cloud: cloud{}}); err == nil {
+		t.Error("a network is made twice")
+	}
+	must(t, a, "busybox", "nslookup", "-type=a", "node-a", "168.63.129.16") // The first one is whole.
 	if err := errors.Join(n.Detach(idB), n.Close(), n.Close()); err != nil {
 		t.Error(err)
 	}

@@ -101,12 +101,8 @@ func (n *Network) accept(l net.Listener, fn func(net.Conn)) {
 			if errors.Is(err, net.ErrClosed) || n.life.Err() != nil {
 				return
 			}
-			select { // Too many open files, as a rule: it passes.
-			case <-n.life.Done():
-				return
-			case <-time.After(100 * time.Millisecond):
-				continue
-			}
+			n.pause()
+			continue
 		}
 		if !n.track(c) {
 			c.Close()
@@ -116,6 +112,14 @@ func (n *Network) accept(l net.Listener, fn func(net.Conn)) {
 			defer n.forget(c)
 			fn(c)
 		})
+	}
+}
+
+// pause waits a little after an error of a socket: too many open files, as a rule. It passes.
+func (n *Network) pause() {
+	select {
+	case <-n.life.Done():
+	case <-time.After(100 * time.Millisecond):
 	}
 }
 

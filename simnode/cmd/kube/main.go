@@ -67,7 +67,15 @@ func programs() map[string]func() {
 		"kube-apiserver":          cobraProgram(apiserver.NewAPIServerCommand),
 		"kube-controller-manager": cobraProgram(controllermanager.NewControllerManagerCommand),
 		"kube-scheduler":          cobraProgram(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
-		"kube-proxy":              cobraProgram(proxy.NewProxyCommand),
+		"kube-proxy": func() {
+			arguments, err := standin.KubeProxyArguments(os.Args)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Args = arguments
+			os.Exit(cli.Run(proxy.NewProxyCommand()))
+		},
 		"kubelet": cobraProgram(func() *cobra.Command {
 			return kubelet.NewKubeletCommand(context.Background())
 		}),

@@ -19,11 +19,12 @@ import (
 
 func main() {
 	check := flag.Bool("check", false, "only say where the artefact is; exit 1 when it is not there")
+	prune := flag.Bool("prune", false, "also remove all other artefacts: no machine may be running from one")
 	source := flag.String("source", ".", "the folder simnode/ of the repository")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	warm, err := run(ctx, *source, *check)
+	warm, err := run(ctx, *source, *check, *prune)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mknode:", err)
 		os.Exit(2)
@@ -33,7 +34,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, source string, check bool) (warm bool, err error) {
+func run(ctx context.Context, source string, check, prune bool) (warm bool, err error) {
 	if _, err := os.Stat(filepath.Join(source, "cmd", "kube")); err != nil {
 		return false, fmt.Errorf("%s is not the folder simnode/: %w", source, err)
 	}
@@ -52,6 +53,9 @@ func run(ctx context.Context, source string, check bool) (warm bool, err error) 
 	if err == nil && !check {
 		dir, err = b.Build(ctx)
 		warm = true
+		if err == nil && prune {
+			err = b.Prune()
+		}
 	}
 	if err != nil {
 		return false, err //nolint:wrapcheck // says what
