@@ -67,7 +67,7 @@ type guest struct {
 	process *os.Process
 	done    chan struct{} // closed when every process of the guest is gone and its console is read
 	err     error         // how it ended, once done
-	last    string        // line of its console, once done
+	last    []string      // lines of its console, once done
 }
 
 // launch starts a guest. It dies with this process. Lines of its console are given to a function, one after the other.
@@ -103,7 +103,7 @@ func launch(l launcher, console func(line string)) (*guest, error) {
 		go func() {
 			defer close(read)
 			readConsole(out, func(line string) {
-				g.last = line
+				g.last = append(g.last[max(0, len(g.last)-2):], strings.TrimSpace(line))
 				console(line)
 			})
 		}()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
@@ -174,7 +175,7 @@ func (m *machine) ended(env azuresim.Env, am azuresim.Machine, g *guest) {
 	m.network = nil
 	m.owner.mu.Unlock()
 	m.owner.log.Warn("guest ended by itself", "machine", am.Name, "error", g.err)
-	fail(env, am.ID, fmt.Errorf("the guest ended by itself; its last word: %s", g.last))
+	fail(env, am.ID, fmt.Errorf("the guest ended by itself; its last words: %s", strings.Join(g.last, " | ")))
 }
 
 // makeDisk makes the OS disk and whatever else the guest writes to, if it has none.

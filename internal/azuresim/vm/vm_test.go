@@ -326,6 +326,40 @@ func TestBrokenImage(t *testing.T) {
 	}
 }
 
+// TestFullDisk boots machines where there is no room for their disks.
+func TestFullDisk(t *testing.T) {
+	o := vm.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if lacks := vm.Missing(t.Context(), o); len(lacks) > 0 {
+		t.Skipf("this machine cannot run virtual machines: %s", strings.Join(lacks, "; "))
+	}
+	small := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", small).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v %s", err, out)
+		}
+	})
+	o.Dir = filepath.Join(small, "run", "one")
+	ms, err := vm.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	ms.Start(w, w.add(machineID, "10.80.1.10", "/a/gallery's", "#cloud-config\n"))
+	w.await("report", time.Minute, func() bool { return len(w.reports) > 0 })
+	if err := w.reports[0]; err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("without room the machine reports %v", err)
+	}
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, o.Dir); len(rest) > 0 {
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
 // TestForgetHalfWay forgets machines at several moments of their start.
 func TestForgetHalfWay(t *testing.T) {
 	if testing.Short() {
