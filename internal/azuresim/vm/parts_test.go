@@ -47,8 +47,10 @@ func TestImages(t *testing.T) {
 	t.Parallel()
 	cache := t.TempDir()
 	key := filepath.Join(cache, "key")
-	if err := os.Mkdir(key, 0o755); err != nil {
-		t.Fatal(err)
+	for _, layer := range []string{"gallery", "stock"} {
+		if err := os.MkdirAll(filepath.Join(key, layer), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Symlink("key", filepath.Join(cache, "current")); err != nil {
 		t.Fatal(err)

@@ -290,13 +290,15 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestBrokenImage boots an image whose layer is not there: a failed provisioning, not one that never ends.
+// TestBrokenImage boots an image with nothing in it and one whose layer is not there: failed provisionings, not endless
+// ones.
 func TestBrokenImage(t *testing.T) {
 	cache := t.TempDir()
-	if err := os.Mkdir(filepath.Join(cache, "current"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(cache, "current", "empty"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(cache, "current", "artefact.json"), []byte(`{"format":1,"images":{"stock":{"lowers":["nowhere"]}}}`), 0o600); err != nil {
+	text := `{"format":1,"images":{"stock":{"lowers":["empty"]},"gallery":{"lowers":["nowhere"]}}}`
+	if err := os.WriteFile(filepath.Join(cache, "current", "artefact.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := vm.Options{Cache: cache, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
