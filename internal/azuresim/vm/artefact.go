@@ -69,6 +69,11 @@ func (a artefact) image(reference string) (image, error) {
 	for _, l := range spec.Lowers {
 		out.lowers = append(out.lowers, filepath.Join(a.dir, l))
 	}
+	for _, l := range out.lowers { // It may have been tidied away under our feet.
+		if _, err := os.Stat(l); err != nil {
+			return image{}, fmt.Errorf("boot image %s: %w", reference, err)
+		}
+	}
 	if spec.Store != "" {
 		out.store = filepath.Join(a.dir, spec.Store)
 	}

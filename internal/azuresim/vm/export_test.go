@@ -3,13 +3,49 @@
 package vm
 
 import (
+	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
 )
 
 // PrefixOf begins the names of everything that a process makes.
 func PrefixOf(pid int) string { return prefixOf(pid, 0) }
+
+// CloneStore is cloneStore.
+func CloneStore(from, to string) error { return cloneStore(from, to) }
+
+// OVFEnvironment is ovfEnvironment.
+func OVFEnvironment(m azuresim.Machine) string { return ovfEnvironment(m) }
+
+// ConsoleLines are what is made of a console's bytes.
+func ConsoleLines(text string) []string {
+	var out []string
+	readConsole(strings.NewReader(text), func(line string) { out = append(out, line) })
+	return out
+}
+
+// ImageOf finds what a reference boots.
+func ImageOf(cache, reference string) (lowers []string, store string, err error) {
+	a, err := openArtefact(cache)
+	if err != nil {
+		return nil, "", err
+	}
+	img, err := a.image(reference)
+	return img.lowers, img.store, err
+}
+
+// ParseHierarchies are the trees of cgroups in a mountinfo, as launch.sh reads them.
+func ParseHierarchies(mountinfo string) []string {
+	var out []string
+	for _, h := range parseHierarchies(mountinfo) {
+		out = append(out, fmt.Sprintf("%s %s %s", h.kind, h.options, h.mountpoint))
+	}
+	return out
+}
 
 // CacheOf is the directory of images that options mean.
 func CacheOf(t *testing.T, o Options) string {

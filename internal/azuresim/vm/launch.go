@@ -67,6 +67,7 @@ type guest struct {
 	process *os.Process
 	done    chan struct{} // closed when every process of the guest is gone and its console is read
 	err     error         // how it ended, once done
+	last    []string      // lines of its console, once done
 }
 
 // launch starts a guest. It dies with this process. Lines of its console are given to a function, one after the other.
@@ -101,7 +102,10 @@ func launch(l launcher, console func(line string)) (*guest, error) {
 		read := make(chan struct{})
 		go func() {
 			defer close(read)
-			readConsole(out, console)
+			readConsole(out, func(line string) {
+				g.last = append(g.last[max(0, len(g.last)-2):], strings.TrimSpace(line))
+				console(line)
+			})
 		}()
 		g.err = cmd.Wait()
 		<-read

@@ -185,26 +185,36 @@ func lockFile(path string, wait bool) (*os.File, error) {
 // inotifyInstances is what a node of Kubernetes is given (its image's sysctl); all guests share root's.
 const inotifyInstances = 8192
 
-// makeRoom raises the one limit of the host that a few guests reach. The result undoes it.
-func makeRoom(log *slog.Logger) (undo func()) {
+// makeRoom raises the one limit of the host that a few guests reach. What it was is kept in a file beside the simulators'
+// directories; the result restores it when no other simulator is left.
+func makeRoom(base string, log *slog.Logger) (undo func()) {
 	const file = "/proc/sys/fs/inotify/max_user_instances"
+	kept := filepath.Join(base, ".inotify")
 	was, err := os.ReadFile(file)
 	if err != nil {
 		return func() {}
 	}
-	if n, err := strconv.Atoi(strings.TrimSpace(string(was))); err != nil || n >= inotifyInstances {
-		return func() {}
-	}
-	ours := strconv.Itoa(inotifyInstances)
-	if err := os.WriteFile(file, []byte(ours), 0o600); err != nil {
-		log.Warn("raise the limit of inotify instances", "error", err)
-		return func() {}
-	}
-	return func() {
-		if now, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(now)) == ours {
-			_ = os.WriteFile(file, was, 0o600) // It was good enough before.
+	if n, err := strconv.Atoi(strings.TrimSpace(string(was))); err == nil && n < inotifyInstances {
+		err = errors.Join(os.WriteFile(kept, was, 0o600), os.WriteFile(file, []byte(strconv.Itoa(inotifyInstances)), 0o600))
+		if err != nil {
+			log.Warn("raise the limit of inotify instances", "error", err)
 		}
 	}
+	return func() {
+		was, err := os.ReadFile(kept) //nolint:gosec // of the cache
+		if err != nil || simulators(base) > 0 {
+			return
+		}
+		if err := errors.Join(os.WriteFile(file, was, 0o600), os.Remove(kept)); err != nil {
+			log.Warn("restore the limit of inotify instances", "error", err)
+		}
+	}
+}
+
+// simulators counts the directories of simulators.
+func simulators(base string) int {
+	list, _ := filepath.Glob(filepath.Join(base, "*", prefixName)) // The pattern is good.
+	return len(list)
 }
 
 // Missing says what this machine lacks to run the level, in words for a user, a line each.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
@@ -22,13 +23,12 @@ type machine struct {
 	key   string
 
 	// Guarded by the owner's lock.
-	env      azuresim.Env
-	on       bool // is meant to run
-	pull     context.CancelFunc
-	queue    []func()
-	working  bool
-	reported bool
-	network  *vnet.Network // while the guest runs
+	env     azuresim.Env
+	on      bool // is meant to run
+	pull    context.CancelFunc
+	queue   []func()
+	working bool
+	network *vnet.Network // while the guest runs
 
 	// The worker's own.
 	azuresim.Machine
@@ -138,10 +138,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 		l.lun = d.LUN
 		m.loops = append(m.loops, l)
 	}
-	m.owner.mu.Lock()
-	reported := m.reported
-	m.owner.mu.Unlock()
-	if err := m.seed(!reported); err != nil {
+	if err := m.seed(); err != nil {
 		return fmt.Errorf("write the guest's files: %w", err)
 	}
 	m.group = m.owner.prefix + "-" + m.disk.name
@@ -178,10 +175,8 @@ func (m *machine) ended(env azuresim.Env, am azuresim.Machine, g *guest) {
 	m.network = nil
 	m.owner.mu.Unlock()
 	m.owner.log.Warn("guest ended by itself", "machine", am.Name, "error", g.err)
-	fail(env, am.ID, fmt.Errorf("the guest ended: %w", errors.Join(g.err, errPoweredOff)))
+	fail(env, am.ID, fmt.Errorf("the guest ended by itself; its last words: %s", strings.Join(g.last, " | ")))
 }
-
-var errPoweredOff = errors.New("powered off from inside, or it crashed")
 
 // makeDisk makes the OS disk and whatever else the guest writes to, if it has none.
 func (m *machine) makeDisk(image image) error {
@@ -248,7 +243,4 @@ func (m *machine) remove() {
 		m.owner.log.Error("remove disks", "machine", m.Name, "error", err)
 	}
 	m.disk = nil
-	m.owner.mu.Lock()
-	m.reported = false
-	m.owner.mu.Unlock()
 }

@@ -38,7 +38,7 @@ func likeOriginal(string, fs.FileInfo) error { return nil }
 
 func lockFile(string, bool) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func makeRoom(*slog.Logger) (undo func()) { return func() {} }
+func makeRoom(string, *slog.Logger) (undo func()) { return func() {} }
 
 // Missing says what this machine lacks to run the level, in words for a user, a line each.
 func Missing(context.Context, Options) []string { return []string{"Linux"} }

@@ -14,14 +14,17 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
 )
 
-const dvd = "/var/lib/cloud/seed/azure/ovf-env.xml"
+const (
+	dvd      = "/var/lib/cloud/seed/azure/ovf-env.xml"
+	instance = "/var/lib/cloud/instance" // cloud-init's link to what it keeps of a machine
+)
 
 // seed writes what the hypervisor tells the guest into its root file system. The provisioning DVD is in its drive until
-// the guest has reported, as in Azure.
-func (m *machine) seed(withDVD bool) error {
+// the guest has made an instance of it; Azure ejects it, too.
+func (m *machine) seed() error {
 	files := map[string]string{"/etc/simnode/vmid": m.disk.vmid + "\n", "/etc/simnode/disks": diskTable(m.loops)}
 	upper := filepath.Join(m.disk.dir, "upper")
-	if withDVD {
+	if _, err := os.Lstat(filepath.Join(upper, instance)); err != nil {
 		files[dvd] = ovfEnvironment(m.Machine)
 	} else if err := os.RemoveAll(filepath.Join(upper, dvd)); err != nil {
 		return err

@@ -67,10 +67,10 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 		return nil, "", err
 	}
 	if held, err = lockFile(filepath.Join(dir, lockName), false); err != nil {
-		return nil, "", err
+		return nil, "", errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := os.WriteFile(filepath.Join(dir, prefixName), []byte(prefix), 0o600); err != nil {
-		return nil, "", errors.Join(err, held.Close())
+		return nil, "", errors.Join(err, held.Close(), os.RemoveAll(dir))
 	}
 	return held, prefix, nil
 }

@@ -117,7 +117,7 @@ func (ms *Machines) open(o Options) (err error) {
 	}
 	ms.networks = networks{owner: ms, byID: map[string]*shared{}}
 	ms.probes = probes{owner: ms, last: map[probe]*answer{}}
-	ms.undo = makeRoom(ms.log)
+	ms.undo = makeRoom(filepath.Dir(ms.dir), ms.log)
 	return nil
 }
 
@@ -196,11 +196,11 @@ func (ms *Machines) Close() error {
 	ms.mu.Unlock()
 	ms.end()
 	ms.workers.Wait()
-	ms.undo()
 	errs := []error{ms.networks.close()}
 	if ms.lock != nil {
 		errs = append(errs, os.RemoveAll(ms.dir), ms.lock.Close())
 	}
+	ms.undo()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close virtual machines: %w", err)
 	}
@@ -216,7 +216,6 @@ func (ms *Machines) report(id string, err error) {
 		return
 	}
 	env := m.env
-	m.reported = true
 	ms.mu.Unlock()
 	if err != nil {
 		ms.log.Warn("guest reports failure", "machine", id, "error", err)

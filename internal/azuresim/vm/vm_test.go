@@ -290,6 +290,78 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// TestBrokenImage boots an image with nothing in it and one whose layer is not there: failed provisionings, not endless
+// ones.
+func TestBrokenImage(t *testing.T) {
+	cache := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(cache, "current", "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := `{"format":1,"images":{"stock":{"lowers":["empty"]},"gallery":{"lowers":["nowhere"]}}}`
+	if err := os.WriteFile(filepath.Join(cache, "current", "artefact.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := vm.Options{Cache: cache, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if lacks := vm.Missing(t.Context(), o); len(lacks) > 0 {
+		t.Skipf("this machine cannot run virtual machines: %s", strings.Join(lacks, "; "))
+	}
+	ms, err := vm.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	for i, image := range []string{stock, "/a/gallery's"} {
+		am := w.add(machineID, "10.80.1.10", image, "")
+		ms.Start(w, am)
+		w.await("report", time.Minute, func() bool { return len(w.reports) > i })
+		t.Log(w.reports[i])
+		if w.reports[i] == nil {
+			t.Error("a machine without an image reports ready")
+		}
+		ms.Forget(am.ID)
+	}
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, cache+"/run/"); len(rest) > 1 { // The folder itself stays.
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
+// TestFullDisk boots machines where there is no room for their disks.
+func TestFullDisk(t *testing.T) {
+	o := vm.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if lacks := vm.Missing(t.Context(), o); len(lacks) > 0 {
+		t.Skipf("this machine cannot run virtual machines: %s", strings.Join(lacks, "; "))
+	}
+	small := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", small).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v %s", err, out)
+		}
+	})
+	o.Dir = filepath.Join(small, "run", "one")
+	ms, err := vm.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	ms.Start(w, w.add(machineID, "10.80.1.10", "/a/gallery's", "#cloud-config\n"))
+	w.await("report", time.Minute, func() bool { return len(w.reports) > 0 })
+	if err := w.reports[0]; err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("without room the machine reports %v", err)
+	}
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, o.Dir); len(rest) > 0 {
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
 // TestForgetHalfWay forgets machines at several moments of their start.
 func TestForgetHalfWay(t *testing.T) {
 	if testing.Short() {
