@@ -60,8 +60,12 @@ func New(o Options) (*Machines, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	artefact := o.Artefact
+	if to, err := filepath.EvalSymlinks(artefact); err == nil {
+		artefact = to // A new artefact may take its name at any time: all processes are of one.
+	}
 	ms := &Machines{
-		artefact: o.Artefact, bin: filepath.Join(o.Artefact, "bin"), dir: o.Dir, log: log,
+		artefact: artefact, bin: filepath.Join(artefact, "bin"), dir: o.Dir, log: log,
 		machines: map[string]*machine{}, clusters: map[string]*cluster{},
 	}
 	ms.probes.owner, ms.probes.last = ms, map[probeKey]*probe{}
