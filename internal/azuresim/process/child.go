@@ -5,6 +5,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,33 +84,60 @@ func (k *child) kill() {
 	}
 }
 
-// runtimeSocket begins the name of the hollow kubelet's runtime, which it makes in /tmp whatever it is told.
-const runtimeSocket = "/tmp/kubelet_remote_"
+// runtimeSockets are the sockets of hollow kubelets' runtimes, which they make in /tmp whatever they are told.
+const runtimeSockets = "/tmp/kubelet_remote_*.sock"
 
-// sockets are the sockets of a hollow kubelet that outlast it.
+// sockets are the sockets of a hollow kubelet, which outlast it.
 func (k *child) sockets() []string {
 	if k.name != hollowProgram {
 		return nil
 	}
-	proc := fmt.Sprintf("/proc/%d/", k.cmd.Process.Pid)
-	open := map[string]bool{}
-	fds, _ := filepath.Glob(proc + "fd/*") // A process that is gone has none.
-	for _, fd := range fds {
-		if to, err := os.Readlink(fd); err == nil {
-			open[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
-		}
-	}
-	table, _ := os.ReadFile(proc + "net/unix")
 	var out []string
-	for line := range strings.Lines(string(table)) {
-		// Num RefCount Protocol Flags Type St Inode Path
-		const inode, path, words = 6, 7, 8
-		f := strings.Fields(line)
-		if len(f) == words && open[f[inode]] && strings.HasPrefix(f[path], runtimeSocket) {
-			out = append(out, f[path])
+	for path, pid := range socketOwners() {
+		if pid == k.cmd.Process.Pid {
+			out = append(out, path)
 		}
 	}
 	return out
+}
+
+// socketOwners are the processes that listen on runtimes' sockets, 0 where nobody does.
+func socketOwners() map[string]int {
+	out := map[string]int{}
+	paths, _ := filepath.Glob(runtimeSockets) // The pattern is well-formed.
+	for _, path := range paths {
+		c, err := net.Dial("unix", path) //nolint:noctx // at once
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			out[path] = 0
+		}
+		if err != nil {
+			continue
+		}
+		if u, ok := c.(*net.UnixConn); ok {
+			if pid, err := peerOf(u); err == nil {
+				out[path] = pid
+			}
+		}
+		_ = c.Close()
+	}
+	return out
+}
+
+// peerOf is the process that listens.
+func peerOf(c *net.UnixConn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *syscall.Ucred
+	var bad error
+	err = raw.Control(func(fd uintptr) {
+		cred, bad = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
 }
 
 // lastWords are the last lines of a child's log.

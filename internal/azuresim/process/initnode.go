@@ -43,7 +43,19 @@ func (m *machine) init(ctx context.Context, user *model.Bootstrap, cfg *config) 
 	if err := m.register(ctx); err != nil {
 		return err
 	}
+	m.warnOfVersion(ctx, c, cfg)
 	return m.afterInit(ctx, c, cfg, told)
+}
+
+// warnOfVersion says on the console that another version runs than the user data asks for.
+func (m *machine) warnOfVersion(ctx context.Context, c *cluster, cfg *config) {
+	var version struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	wanted, _ := cfg.cluster["kubernetesVersion"].(string)
+	if err := c.admin.call(ctx, http.MethodGet, "/version", "", nil, &version); err == nil && version.GitVersion != wanted {
+		m.cloudInit("the simulator's programs are of %s: they run in place of %s", version.GitVersion, wanted)
+	}
 }
 
 // drop undoes a cluster that did not come up.
