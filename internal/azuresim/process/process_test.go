@@ -3,6 +3,7 @@
 package process_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -53,7 +55,7 @@ type cloud struct {
 	changed  chan struct{} // closed when something above changes
 }
 
-func newCloud(t *testing.T) *cloud {
+func newCloud(t *testing.T, dir string) *cloud {
 	t.Helper()
 	artefact := os.Getenv("LAZULI_SIMNODE_CACHE")
 	if artefact == "" {
@@ -63,7 +65,7 @@ func newCloud(t *testing.T) *cloud {
 		}
 		artefact = filepath.Join(cache, "lazuli", "simnode")
 	}
-	ms, err := process.New(process.Options{Artefact: filepath.Join(artefact, "current")})
+	ms, err := process.New(process.Options{Artefact: filepath.Join(artefact, "current"), Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,9 +163,9 @@ type site struct {
 	config bootstrap.Cluster
 }
 
-func newSite(t *testing.T, tokens int) *site {
+func newSite(t *testing.T, dir string, tokens int) *site {
 	t.Helper()
-	s := &site{cloud: newCloud(t)}
+	s := &site{cloud: newCloud(t, dir)}
 	s.pki = newPKI(t)
 	for range tokens {
 		s.tokens = append(s.tokens, newToken(t))
@@ -382,7 +384,7 @@ func TestRealCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a real control plane in a short run")
 	}
-	s := newSite(t, 3)
+	s := newSite(t, "", 3)
 	began := time.Now()
 	s.boot(bootstrap.Node{Name: "real-init", Role: bootstrap.Init})
 	s.boot(bootstrap.Node{Name: "real-w1", Role: bootstrap.Worker, Token: s.tokens[0]})
@@ -485,4 +487,94 @@ func (s *site) secondControlPlane(a *admin, allReady func(int) func(map[string]*
 	if _, err := s.machines.Dial(t.Context(), id("real-w1"), apiPort); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dial the API server's port of a worker: %v", err)
 	}
+}
+
+// doomedDir tells a test process that it is the simulator that will be killed.
+const doomedDir = "LAZULI_TEST_DOOMED_DIR"
+
+// TestDoomed is the other half of TestKilledSimulator.
+func TestDoomed(t *testing.T) {
+	dir := os.Getenv(doomedDir)
+	if dir == "" {
+		t.Skip("runs as a part of TestKilledSimulator")
+	}
+	s := newSite(t, dir, 0)
+	s.boot(bootstrap.Node{Name: "doomed", Role: bootstrap.Init})
+	s.console("doomed", "Started kubelet.service", 3*time.Minute)
+	fmt.Println("UP")
+	_, _ = io.Copy(io.Discard, os.Stdin) // Until it is killed.
+}
+
+// TestKilledSimulator kills a simulator hard: nothing of it runs on, and the next one clears its folder.
+func TestKilledSimulator(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("a real control plane in a short run")
+	}
+	newCloud(t, "") // Skips where the level cannot run.
+	dir, err := os.MkdirTemp("", "lazuli-doomed-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDoomed$")
+	cmd.Env = append(os.Environ(), doomedDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, up := "", false
+	for lines := bufio.NewScanner(out); !up && lines.Scan(); {
+		said += lines.Text() + "\n"
+		up = lines.Text() == "UP"
+	}
+	before := len(processes(t, dir))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if !up || before < 5 { // the control plane and a kubelet
+		t.Fatalf("it runs %d processes and says:\n%s", before, said)
+	}
+	a := &admin{t: t}
+	a.until("its processes end", time.Minute, func() error {
+		if left := processes(t, dir); len(left) > 0 {
+			return errors.New(strings.Join(left, "\n"))
+		}
+		return nil
+	})
+	next, err := process.New(process.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 { // the lock
+		t.Errorf("left in its folder: %v, %v", left, err)
+	}
+}
+
+// processes are the command lines that name a folder.
+func processes(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if line := strings.ReplaceAll(string(raw), "\x00", " "); err == nil && strings.Contains(line, dir) {
+			out = append(out, line)
+		}
+	}
+	return out
 }
