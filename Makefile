@@ -14,7 +14,7 @@ REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
 export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench campaign seed generate lint fmt golden docs tidy clean
+.PHONY: help build demo test e2e e2e-vm simnode bench campaign seed generate lint fmt golden docs tidy clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ test: ## Run all tests
 
 e2e: ## Run the tests of the whole binary alone
 	go test -count=1 -v ./test/e2e/...
+
+simnode: ## Build the node image of real nodes, unless the cache has it (from cold about 20 minutes)
+	cd simnode && go run ./cmd/mknode $(ARGS)
+
+e2e-vm: ## Boot real clusters from the node image (needs root and `make simnode`)
+	LAZULI_E2E_VM=1 go test -count=1 -v -timeout 45m -run '^(TestRealNodes|TestBrokenBoots|TestKilledSimulatorIsClearedUp)$$' ./test/e2e $(ARGS)
 
 campaign: ## Simulate for ten minutes, then kill at every point, then try each mutant (FIRST=n: the first seed)
 	go test -c -o bin/simulation.test ./test/simulation

@@ -49,6 +49,8 @@ func mayImport() map[string][]string {
 		"internal/azuresim":         {},
 		"internal/azuresim/kubeapi": {},
 		"internal/azuresim/model":   {"internal/azuresim", "internal/azuresim/kubeapi"},
+		"internal/azuresim/vm":      {"internal/azuresim", "internal/azuresim/vnet"},
+		"internal/azuresim/vnet":    {"internal/azuresim"},
 		"internal/azuresim/process": {"internal/azuresim", "internal/azuresim/model"},
 		"internal/server": {
 			"internal/api", "internal/auth", "internal/azure", "internal/azure/resource", "internal/cluster", "internal/pack",

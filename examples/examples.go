@@ -16,3 +16,9 @@ var Cluster []byte
 //
 //go:embed ha-cluster.yaml
 var HACluster []byte
+
+// RealNodes is real-nodes.yaml: a small cluster whose machines boot a real node
+// image, for simulators that have one.
+//
+//go:embed real-nodes.yaml
+var RealNodes []byte

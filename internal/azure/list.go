@@ -18,10 +18,13 @@ import (
 )
 
 const (
-	maxListed  = 20_000 // rows of one list
-	maxPages   = 500
-	maxBootLog = 16 << 20 // bytes that are read
-	keptLog    = 1 << 20  // bytes that are returned at most
+	maxListed = 20_000 // rows of one list
+	maxPages  = 500
+	// providerStorage is the bucket of the logs' storage, which Azure keeps for the
+	// subscription: not Resource Manager's, and it may ask for patience too.
+	providerStorage = "storage"
+	maxBootLog      = 16 << 20 // bytes that are read
+	keptLog         = 1 << 20  // bytes that are returned at most
 )
 
 // pages walks a pager to its end, within bounds. A list that is cut short is an
@@ -153,7 +156,14 @@ func (c *Client) fetchLog(ctx context.Context, t resource.Target, signed string)
 	if err != nil {
 		return nil, lazuli.Errorf(lazuli.CodeAzureRejected, "the log's address is malformed")
 	}
+	bucket := Bucket{
+		Principal: t.TenantID + "/" + t.ClientID, Subscription: t.SubscriptionID, Location: t.Location, Provider: providerStorage, Class: ClassRead,
+	}
+	if err := c.budget.enter(ctx, bucket); err != nil {
+		return nil, err
+	}
 	resp, err := c.wireOf(t.Cloud.CAFile).Do(req)
+	c.budget.leave(bucket, resp)
 	if err != nil {
 		return nil, err
 	}

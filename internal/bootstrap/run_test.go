@@ -302,3 +302,23 @@ func TestRunEtcdDisk(t *testing.T) {
 		})
 	}
 }
+
+// A phase that takes long tells where it is, again and again, and does not go on
+// telling when it is over.
+func TestLongPhaseTellsWhereItIs(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, fixtureCluster(), fixtureNode(bootstrap.Worker))
+	m.write("/usr/local/lib/lazuli/bootstrap", strings.Replace(m.read("/usr/local/lib/lazuli/bootstrap"), "read -rt 60 ", "read -rt 0.05 ", 1))
+	m.kubeadm(`echo "[discovery] Failed to request cluster-info"; for ((i = 0; i < 200; i++)); do
+		grep -c 'state=waiting' $ROOT/dev/console 2>/dev/null | grep -q '^[3-9]' && exit 0; /bin/sleep 0.1; done; exit 1`)
+	if err := m.run(); err != nil {
+		t.Fatalf("%v\n%s", err, m.read("/dev/console"))
+	}
+	console := m.read("/dev/console")
+	if !strings.Contains(console, "lazuli-bootstrap log: [discovery] Failed to request cluster-info\nlazuli-bootstrap phase=kubeadm-join state=waiting attempt=1") {
+		t.Errorf("the console does not show what is waited for:\n%s", console)
+	}
+	if after := console[strings.Index(console, "phase=kubeadm-join state=done"):]; strings.Contains(after, "phase=kubeadm-join state=waiting") {
+		t.Errorf("it is told after the end:\n%s", after)
+	}
+}

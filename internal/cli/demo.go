@@ -40,15 +40,23 @@ type demoOptions struct {
 	serveOnly  bool
 }
 
+// The examples that depend on how real the nodes are.
+const (
+	exampleHA   = "ha-cluster"
+	exampleReal = "real-nodes"
+)
+
 // manifest is the example that the demonstration deploys.
 func (o *demoOptions) manifest() ([]byte, error) {
 	switch o.example {
 	case "cluster":
 		return examples.Cluster, nil
-	case "ha-cluster":
+	case exampleHA:
 		return examples.HACluster, nil
+	case exampleReal:
+		return examples.RealNodes, nil
 	default:
-		return nil, usagef("--example %q is neither cluster nor ha-cluster", o.example)
+		return nil, usagef("--example %q is none of cluster, %s and %s", o.example, exampleHA, exampleReal)
 	}
 }
 
@@ -59,11 +67,17 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: `Start simulated Azure and a hub in this process, deploy one of the examples through the hub's public API, show
 every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept unless --data-dir says where.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
+			if err := o.settle(a.getenv); err != nil {
 				return err
 			}
 			if o.once && o.serveOnly {
 				return usagef("--once and --serve-only exclude each other")
+			}
+			if o.example == "" {
+				o.example = exampleHA
+				if o.nodes != nodesModel {
+					o.example = exampleReal
+				}
 			}
 			if _, err := o.manifest(); err != nil {
 				return err
@@ -81,7 +95,8 @@ every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept u
 	flags.StringVar(&o.dataDir, "data-dir", "", "directory to keep the hub's state in (default: a temporary one)")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file to write the kubeconfig to (default: in the data directory)")
 	flags.StringVar(&o.envFile, "env-file", "", "file to write the environment of clients to, once both are ready")
-	flags.StringVar(&o.example, "example", "ha-cluster", "what to deploy: ha-cluster (three control planes, two pools) or cluster (one of each)")
+	flags.StringVar(&o.example, "example", "", "what to deploy: ha-cluster (three control planes, two pools), cluster (one of each), or "+
+		"real-nodes (one of each on the node image) (default ha-cluster; real-nodes with --nodes vm and process)")
 	flags.BoolVar(&o.once, "once", false, "delete the cluster again, prove that nothing of it is left, and exit")
 	flags.BoolVar(&o.serveOnly, "serve-only", false, "start both and deploy nothing")
 	return cmd

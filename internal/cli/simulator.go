@@ -19,7 +19,6 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
-	"github.com/lazuli-dev/lazuli/internal/azuresim/model"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/server"
 )
@@ -48,23 +47,38 @@ type simOptions struct {
 	listen string
 	speed  float64
 	seed   uint64
+	nodes  string
+	cache  string // directory of node images, for levels that boot one
 }
 
 func (o *simOptions) add(cmd *cobra.Command) {
-	cmd.Flags().Float64Var(&o.speed, "speed", defaultSpeed, "how much faster than Azure; 1 is as slow as Azure")
+	cmd.Flags().Float64Var(&o.speed, "speed", 0, fmt.Sprintf(
+		"how much faster than Azure, 1 is as slow as Azure (default %d; %d where nodes are real and boot in their own time)", defaultSpeed, realSpeed))
 	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "decides every latency and id")
+	cmd.Flags().StringVar(&o.nodes, "nodes", nodesModel, "how real machines are: model (all of it modelled), process (real control planes, hollow kubelets), "+
+		"vm (real systemd, cloud-init, kubeadm and kubelet; needs root and the node image of simnode/)")
 }
 
-func (o *simOptions) check() error {
-	if o.speed <= 0 {
+// settle checks what was asked for and fills in what depends on it.
+func (o *simOptions) settle(getenv func(string) string) (err error) {
+	switch {
+	case o.speed < 0:
 		return usagef("--speed %v is not above 0", o.speed)
+	case o.speed == 0 && o.nodes == nodesModel:
+		o.speed = defaultSpeed
+	case o.speed == 0:
+		o.speed = realSpeed
 	}
-	return nil
+	if o.nodes != nodesModel {
+		o.cache, err = nodeCache(getenv)
+	}
+	return err
 }
 
 // simulated is a simulator that listens.
 type simulated struct {
 	sim       *azuresim.Simulator
+	end       func() error // of the machines' level
 	authority *azuresim.Authority
 	listener  net.Listener
 	url       string
@@ -75,14 +89,18 @@ type simulated struct {
 // resource group, and listens. It writes its CA certificate into dir.
 func newSimulated(ctx context.Context, o simOptions, dir string, log *slog.Logger) (_ *simulated, err error) {
 	var lc net.ListenConfig
+	machines, end, err := o.machines(ctx, log)
+	if err != nil {
+		return nil, err
+	}
 	sim, err := azuresim.New(azuresim.Config{
-		Seed: o.seed, Speed: o.speed, Machines: model.New(model.Options{Logger: log}), Logger: log,
+		Seed: o.seed, Speed: o.speed, Machines: machines, Logger: log,
 		Listen: lc.Listen, AccountingTag: lazuli.ClusterTag,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the simulator: %w", err)
+		return nil, errors.Join(fmt.Errorf("make the simulator: %w", err), end())
 	}
-	s := &simulated{sim: sim}
+	s := &simulated{sim: sim, end: end}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -127,13 +145,14 @@ func (s *simulated) serve(ctx context.Context) error {
 
 func (s *simulated) close() error {
 	s.sim.Close()
+	err := s.end()
 	if s.listener == nil {
-		return nil
+		return err
 	}
-	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("close the simulator: %w", err)
+	if shut := s.listener.Close(); shut != nil && !errors.Is(shut, net.ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("close the simulator: %w", shut))
 	}
-	return nil
+	return err
 }
 
 // variables are how clients of Azure find the simulator.
@@ -178,7 +197,7 @@ tenant, subscription, application and resource group. It keeps nothing: what was
 
 The environment that it writes also leads a hub to it: lazuli sim --env-file E & then set -a; . E; lazuli serve`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
+			if err := o.settle(a.getenv); err != nil {
 				return err
 			}
 			if err := forgetOld(envFile); err != nil {

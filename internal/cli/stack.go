@@ -61,6 +61,9 @@ func newStack(ctx context.Context, o simOptions, dir, listen string, fixed bool,
 	s.cfg.Azure.Environments = map[string]server.Environment{palette.EnvironmentPublic: {
 		ARMURL: s.azure.url, AuthorityURL: s.azure.url, CAFile: s.azure.caFile, ResolveByAddress: true,
 	}}
+	if o.cache != "" {
+		s.cfg.Packs.Directory = filepath.Join(current(o.cache), "packs")
+	}
 	s.hub, err = server.New(ctx, s.cfg, Version, logTo)
 	if err != nil && !fixed {
 		s.cfg.Listen = anyLoopbackPort

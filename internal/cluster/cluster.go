@@ -75,6 +75,10 @@ type Config struct {
 	ProbeInterval time.Duration
 	// HealthInterval is how often a running cluster is looked at. Default 60 s.
 	HealthInterval time.Duration
+	// BootTimeout is after how long a machine that has not come up is called stuck.
+	// Its serial console is read from half of that on. Default 12 min, which is as
+	// long as kubeadm's own time-outs.
+	BootTimeout time.Duration
 	// KeepDeleted is how long a deleted cluster can still be read. Default 72 h.
 	KeepDeleted time.Duration
 }
@@ -82,6 +86,7 @@ type Config struct {
 const (
 	defaultProbeInterval  = 2 * time.Second
 	defaultHealthInterval = time.Minute
+	defaultBootTimeout    = 12 * time.Minute
 	defaultKeepDeleted    = 72 * time.Hour
 )
 
@@ -105,6 +110,9 @@ func New(cfg Config) (*Reconciler, error) {
 	}
 	if cfg.HealthInterval <= 0 {
 		cfg.HealthInterval = defaultHealthInterval
+	}
+	if cfg.BootTimeout <= 0 {
+		cfg.BootTimeout = defaultBootTimeout
 	}
 	if cfg.KeepDeleted <= 0 {
 		cfg.KeepDeleted = defaultKeepDeleted

@@ -9,17 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
 	"github.com/lazuli-dev/lazuli/internal/graph"
 )
-
-// bootTime is after how long a control plane that does not answer is taken for
-// one whose boot went wrong: then its console is read. kubeadm's own time-outs
-// are of that length.
-const bootTime = 12 * time.Minute
 
 // create decides the next acts towards a running cluster. It is the same
 // decision for a new cluster, one that is half made, and one that runs.
@@ -332,12 +326,9 @@ func (s *step) advanceAPIServer() {
 	if !s.ready(nodeAPIServer) {
 		return
 	}
-	if overdue := s.now.Sub(rec.StartedAt) > bootTime; overdue && rec.Facts["console"] == "" {
-		for _, m := range s.machines() {
-			if m.Init {
-				s.want(Intent{Act: ActBootLog, Node: nodeAPIServer, AzureID: m.VMID})
-				return
-			}
+	for _, m := range s.machines() {
+		if m.Init {
+			s.diagnose(nodeAPIServer, m, s.now.Sub(rec.StartedAt))
 		}
 	}
 	s.want(Intent{Act: ActReady, Node: nodeAPIServer})
@@ -352,22 +343,6 @@ func (s *step) takeReady(a Answer) {
 	// The record stays as it is: a write per probe would tell nobody anything.
 	n := s.Nodes[nodeAPIServer]
 	n.NextTry = s.now.Add(s.ProbeInterval)
-}
-
-func (s *step) takeBootLog(a Answer) {
-	n := s.change(nodeAPIServer)
-	if n.Facts == nil {
-		n.Facts = map[string]string{}
-	}
-	n.Facts["console"] = a.Text
-	if a.Err != nil {
-		n.Facts["console"] = "the serial console could not be read: " + a.Err.Error()
-	}
-	n.Code = lazuli.CodeUnavailable
-	n.Message = fmt.Sprintf("the API server has not answered for %s; the end of the first control plane's serial console:\n%s",
-		bootTime, n.Facts["console"])
-	n.Remedy = "Look at the console's last lines: they name the step of the bootstrap that did not end well."
-	s.say(lazuli.SeverityError, "BootstrapStuck", "%s", n.Message)
 }
 
 // learn takes over what Azure tells of a resource that is there.

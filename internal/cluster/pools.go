@@ -318,16 +318,22 @@ func machineOf(node string) string {
 	return name
 }
 
-// overdue replaces the workers that ought to have joined long ago. The look at
+// overdue asks machines that ought to have joined what became of their boot, and
+// replaces the workers that ought to have joined long ago. The look at
 // the cluster that this follows succeeded: they are known not to be there. One
 // that joined and is not ready yet may wait for us, for the network say.
 func (s *step) overdue(joined map[string]*workload.Node) error {
 	for _, m := range s.machines() {
 		vm := s.Nodes[prefixVM+m.Name]
-		// A control plane that joined half may be a member of etcd by now.
-		if m.ControlPlane || joined[m.Name] != nil || m.State == lazuli.MachineRunning || vm == nil || vm.IntentAt.IsZero() ||
+		if joined[m.Name] != nil || m.State == lazuli.MachineRunning || vm == nil || vm.IntentAt.IsZero() ||
 			vm.State != lazuli.NodeDone && vm.State != lazuli.NodeWorking {
 			continue
+		}
+		if join := prefixJoin + m.Name; s.Nodes[join] != nil {
+			s.diagnose(join, m, s.waited[m.Name])
+		}
+		if m.ControlPlane {
+			continue // one that joined half may be a member of etcd by now
 		}
 		// Not by the wall: a clock that jumped must not replace a machine.
 		if left := joinTime - s.waited[m.Name]; left > 0 {

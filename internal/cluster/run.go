@@ -21,7 +21,7 @@ import (
 
 const (
 	adminKubeconfigLife = 365 * 24 * time.Hour
-	bootLogLines        = 20
+	bootLogLines        = 200
 )
 
 // Session is one reconcile of one cluster under one lease: the three acts of

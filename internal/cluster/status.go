@@ -56,7 +56,10 @@ func aspects() []aspect {
 		{condImage, "ImageResolved", is(nodePlacement)},
 		{condInfra, "InfrastructureReady", func(_ *step, n *lazuli.Node) bool { return n.AzureID != "" }},
 		{condKubeconfig, "KubeConfigReady", is(nodeKubeconfig)},
-		{condBootstrap, "Bootstrapped", is(nodeAPIServer)},
+		// A machine whose boot is known to have failed belongs to it too.
+		{condBootstrap, "Bootstrapped", func(_ *step, n *lazuli.Node) bool {
+			return n.Name == nodeAPIServer || strings.HasPrefix(n.Name, prefixJoin) && n.Facts[factBoot] != "" && n.State != lazuli.NodeDone
+		}},
 		{condControlPlane, "ControlPlaneNodesAdded", joins(true)},
 		{condWorkers, "WorkerNodesAdded", joins(false)},
 		{condAddOns, "AddOnsDeployed", func(_ *step, n *lazuli.Node) bool { return strings.HasPrefix(n.Name, prefixRelease) }},

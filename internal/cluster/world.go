@@ -39,8 +39,8 @@ type World struct {
 	Machines map[string]*lazuli.Machine
 	Nodes    map[string]*lazuli.Node
 
-	// ProbeInterval, HealthInterval and KeepDeleted are those of Config.
-	ProbeInterval, HealthInterval, KeepDeleted time.Duration
+	// ProbeInterval, HealthInterval, BootTimeout and KeepDeleted are those of Config.
+	ProbeInterval, HealthInterval, BootTimeout, KeepDeleted time.Duration
 
 	// What follows is known only within one run and is never stored.
 
@@ -77,7 +77,7 @@ func NewWorld(c *lazuli.Cluster, spec lazuli.ClusterSpec, settings pack.Settings
 		Cluster: c, Spec: spec, Settings: settings, Packs: packs,
 		Machines:      map[string]*lazuli.Machine{},
 		Nodes:         map[string]*lazuli.Node{},
-		ProbeInterval: defaultProbeInterval, HealthInterval: defaultHealthInterval, KeepDeleted: defaultKeepDeleted,
+		ProbeInterval: defaultProbeInterval, HealthInterval: defaultHealthInterval, BootTimeout: defaultBootTimeout, KeepDeleted: defaultKeepDeleted,
 		found:   map[string]resource.Found{},
 		absent:  map[string]bool{},
 		checked: map[string]time.Time{},
@@ -132,7 +132,7 @@ func (w *World) machines() []*lazuli.Machine {
 // load reads a cluster and everything that belongs to it.
 func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 	w := NewWorld(&lazuli.Cluster{}, lazuli.ClusterSpec{}, pack.Settings{}, r.cfg.Packs)
-	w.ProbeInterval, w.HealthInterval, w.KeepDeleted = r.cfg.ProbeInterval, r.cfg.HealthInterval, r.cfg.KeepDeleted
+	w.ProbeInterval, w.HealthInterval, w.BootTimeout, w.KeepDeleted = r.cfg.ProbeInterval, r.cfg.HealthInterval, r.cfg.BootTimeout, r.cfg.KeepDeleted
 	if err := r.cfg.Store.Get(ctx, uid, w.Cluster); err != nil {
 		return nil, fmt.Errorf("read cluster %s: %w", uid, err)
 	}

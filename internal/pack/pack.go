@@ -64,6 +64,7 @@ const (
 	annotationSKUGen1     = "imageSKUGen1"
 	annotationSKUArm64    = "imageSKUArm64"
 	annotationSSHUser     = "sshUsername"
+	annotationNodeCIDRs   = "allocateNodeCIDRs"      // "true": the network wants each Node to have a piece of the pod range
 	annotationMinorTested = "testedKubernetesMinors" // comma-separated, by the maker of the software
 )
 

@@ -79,32 +79,51 @@ type packJSON struct {
 }
 
 // Builtin reads the embedded registry. An error is a defect of the build.
-func Builtin() (*Registry, error) {
+func Builtin() (*Registry, error) { return With(nil) }
+
+// With reads the embedded registry and beside it the packs of an operator's
+// directory, which hold to the same form: NAME/VERSION/pack.json and so on, what
+// versions share in NAME/common. A nil extra adds nothing. A version of a pack
+// that is embedded cannot be had from the directory too: that is an error, as is
+// a pack that cannot be read.
+func With(extra fs.FS) (*Registry, error) {
 	root, err := fs.Sub(builtin, builtinRoot)
 	if err != nil {
 		return nil, fmt.Errorf("open the built-in packs: %w", err)
 	}
-	return load(BuiltinName, root)
+	r := &Registry{uid: stableUID("registry", BuiltinName), name: BuiltinName}
+	if err := r.load(root); err != nil {
+		return nil, err
+	}
+	if extra == nil {
+		return r, nil
+	}
+	return r, r.load(extra)
 }
 
-func load(name string, root fs.FS) (*Registry, error) {
-	r := &Registry{uid: stableUID("registry", name), name: name}
+func (r *Registry) load(root fs.FS) error {
 	names, err := fs.ReadDir(root, ".")
 	if err != nil {
-		return nil, fmt.Errorf("list packs: %w", err)
+		return fmt.Errorf("list packs: %w", err)
 	}
 	for _, n := range names {
+		if !n.IsDir() {
+			continue
+		}
 		versions, err := fs.ReadDir(root, n.Name())
 		if err != nil {
-			return nil, fmt.Errorf("list versions of pack %s: %w", n.Name(), err)
+			return fmt.Errorf("list versions of pack %s: %w", n.Name(), err)
 		}
 		for _, v := range versions {
-			if v.Name() == commonDir {
+			if v.Name() == commonDir || !v.IsDir() {
 				continue
 			}
 			b, err := r.loadPack(root, n.Name(), v.Name())
 			if err != nil {
-				return nil, fmt.Errorf("load pack %s %s: %w", n.Name(), v.Name(), err)
+				return fmt.Errorf("load pack %s %s: %w", n.Name(), v.Name(), err)
+			}
+			if slices.ContainsFunc(r.packs, func(have bundle) bool { return have.UID == b.UID }) {
+				return fmt.Errorf("load pack %s %s: this version is built in", n.Name(), v.Name())
 			}
 			r.packs = append(r.packs, b)
 		}
@@ -112,7 +131,7 @@ func load(name string, root fs.FS) (*Registry, error) {
 	slices.SortFunc(r.packs, func(a, b bundle) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), compareVersions(b.Version, a.Version))
 	})
-	return r, nil
+	return nil
 }
 
 func (r *Registry) loadPack(root fs.FS, name, version string) (bundle, error) {

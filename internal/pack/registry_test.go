@@ -3,10 +3,12 @@
 package pack_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -152,5 +154,76 @@ func TestComplete(t *testing.T) {
 	}
 	if !slices.Equal(pack.Stages()[:2], []pack.Stage{pack.StageNodeInitialiser, pack.StageNetwork}) {
 		t.Error("the network comes right after the node initialiser")
+	}
+}
+
+// An operator's packs stand beside the built-in ones, in the same registry.
+func TestPacksOfADirectory(t *testing.T) {
+	t.Parallel()
+	network := func() fstest.MapFS {
+		return fstest.MapFS{
+			"README.md":                  {Data: []byte("not a pack")},
+			"cni-own/common/values.yaml": {Data: []byte("own:\n  backend: vxlan\n")},
+			"cni-own/1.0.0/pack.json": {Data: []byte(`{"name":"cni-own","version":"1.0.0","layer":"cni","cloudTypes":["azure"],
+				"annotations":{"allocateNodeCIDRs":"true"},"kubeManifests":[{"file":"own.yaml","release":"own","stage":"network"}]}`)},
+			"cni-own/1.0.0/manifests/own.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: kube-system}\n")},
+		}
+	}
+	r, err := pack.With(network())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.UID() != builtin(t).UID() || len(r.Packs()) != len(builtin(t).Packs())+1 {
+		t.Errorf("registry %s has %d packs", r.UID(), len(r.Packs()))
+	}
+	layer := func(name string) lazuli.Layer {
+		p, err := r.Resolve(name, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lazuli.Layer{Name: name, Tag: p.Version, PackUID: p.UID}
+	}
+	for cni, want := range map[string]bool{"cni-own": true, "cni-calico-azure": false} {
+		s, err := r.Settings([]lazuli.Layer{layer("ubuntu-azure"), layer("kubernetes"), layer(cni)})
+		if err != nil || s.AllocateNodeCIDRs != want {
+			t.Errorf("with %s the controller manager hands out pieces of the pod range: %t (%v)", cni, s.AllocateNodeCIDRs, err)
+		}
+	}
+
+	for reason, spoil := range map[string]func(fstest.MapFS){
+		"says cni-own 2.0.0": func(m fstest.MapFS) {
+			m["cni-own/1.0.0/pack.json"].Data = []byte(`{"name":"cni-own","version":"2.0.0"}`)
+		},
+		"unknown field": func(m fstest.MapFS) { m["cni-own/1.0.0/pack.json"].Data = []byte(`{"nmae":"cni-own"}`) },
+		"this version is built in": func(m fstest.MapFS) {
+			m["kubernetes/1.36.3/pack.json"] = &fstest.MapFile{Data: []byte(`{"name":"kubernetes","version":"1.36.3"}`)}
+		},
+		"no such file or stage": func(m fstest.MapFS) { delete(m, "cni-own/1.0.0/manifests/own.yaml") },
+	} {
+		m := network()
+		spoil(m)
+		if _, err := pack.With(m); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("want an error about %q, got %v", reason, err)
+		}
+	}
+}
+
+// The packs of the simulator's node image make a whole infrastructure profile.
+func TestPacksOfTheNodeImage(t *testing.T) {
+	t.Parallel()
+	r, err := pack.With(os.DirFS("../../simnode/packs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []lazuli.Layer
+	for _, name := range []string{"ubuntu-azure", "kubernetes", "cni-vxlan", "csi-local"} {
+		l, err := r.Complete(lazuli.Layer{Name: name, Type: pack.TypeSpectro})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, l)
+	}
+	if found := r.Validate(pack.ProfileInfra, layers); len(found) > 0 {
+		t.Errorf("%v", found)
 	}
 }

@@ -122,6 +122,9 @@ func (r *Registry) readSettings(layers []lazuli.Layer) (Settings, error) {
 
 // read takes the settings of one pack.
 func (b bundle) read(rd *reader, s *Settings) {
+	if b.Layer == LayerCNI {
+		s.AllocateNodeCIDRs = b.Annotations[annotationNodeCIDRs] == "true"
+	}
 	switch b.Name {
 	case packKubernetes:
 		s.KubernetesVersion = b.Version
@@ -138,7 +141,6 @@ func (b bundle) read(rd *reader, s *Settings) {
 		}
 	case packCalico:
 		s.ProxyMode = rd.oneOf("calico.kubeProxyMode", "iptables", "nftables")
-		s.AllocateNodeCIDRs = false          // Calico's own IPAM hands out the addresses
 		rd.integer("calico.mtu", 1280, 8950) // IPv6's least MTU, Azure's largest less VXLAN's header
 	}
 }

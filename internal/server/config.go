@@ -32,6 +32,8 @@ type Config struct {
 	ProbeInterval time.Duration `koanf:"probeInterval" doc:"how often a cluster that is coming up or going away is looked at"`
 	// HealthInterval is how often a running cluster is looked at.
 	HealthInterval time.Duration `koanf:"healthInterval" doc:"how often a running cluster's API server is asked whether it is well"`
+	// BootTimeout is after how long a machine that has not come up is called stuck.
+	BootTimeout time.Duration `koanf:"bootTimeout" doc:"after how long a machine that has not come up is called stuck; its serial console is read from half of that on"`
 	// ShutdownTimeout bounds how long requests under way may take after a stop.
 	ShutdownTimeout time.Duration `koanf:"shutdownTimeout" doc:"how long requests under way may take when the hub stops"`
 	// Database is where the state is kept.
@@ -44,6 +46,15 @@ type Config struct {
 	Admin AdminConfig `koanf:"admin"`
 	// Azure is how to reach Azure.
 	Azure AzureConfig `koanf:"azure"`
+	// Packs are packs of the operator's own.
+	Packs PacksConfig `koanf:"packs"`
+}
+
+// PacksConfig adds to the built-in registry.
+type PacksConfig struct {
+	// Directory holds packs in the form NAME/VERSION/pack.json, read once at the
+	// start. Links out of it are not followed.
+	Directory string `koanf:"directory" doc:"directory of packs to offer beside the built-in ones, as NAME/VERSION/pack.json; empty offers the built-in ones alone"`
 }
 
 // DatabaseConfig chooses between the embedded database, for one hub, and a
@@ -103,6 +114,7 @@ const (
 	DefaultListen          = "127.0.0.1:9443"
 	defaultProbeInterval   = 2 * time.Second
 	defaultHealthInterval  = time.Minute
+	defaultBootTimeout     = 12 * time.Minute
 	defaultShutdownTimeout = 10 * time.Second
 	minInterval            = 10 * time.Millisecond
 )
@@ -115,6 +127,7 @@ func DefaultConfig() Config {
 		DataDir:         "lazuli-data",
 		ProbeInterval:   defaultProbeInterval,
 		HealthInterval:  defaultHealthInterval,
+		BootTimeout:     defaultBootTimeout,
 		ShutdownTimeout: defaultShutdownTimeout,
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Azure: AzureConfig{Environments: map[string]Environment{
@@ -153,6 +166,9 @@ func (c Config) Validate() error {
 	}
 	if c.HealthInterval < minInterval {
 		f.Add("healthInterval", "%s is shorter than %s", c.HealthInterval, minInterval)
+	}
+	if c.BootTimeout < minInterval {
+		f.Add("bootTimeout", "%s is shorter than %s", c.BootTimeout, minInterval)
 	}
 	if c.ShutdownTimeout <= 0 {
 		f.Add("shutdownTimeout", "must be positive")

@@ -198,9 +198,9 @@ func (s *Server) compose(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	packs, err := pack.Builtin()
+	packs, err := openPacks(s.cfg.Packs.Directory)
 	if err != nil {
-		return fmt.Errorf("open the built-in packs: %w", err)
+		return err
 	}
 	s.azure = azure.New(azure.Config{Logger: s.log.With("part", "azure")})
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
@@ -209,7 +209,7 @@ func (s *Server) compose(ctx context.Context, version string) error {
 		Workload:      workload.New(dialer, s.log.With("part", "workload"), workload.Options{}),
 		Logger:        s.log.With("part", "cluster"),
 		Random:        rand.Reader,
-		ProbeInterval: s.cfg.ProbeInterval, HealthInterval: s.cfg.HealthInterval,
+		ProbeInterval: s.cfg.ProbeInterval, HealthInterval: s.cfg.HealthInterval, BootTimeout: s.cfg.BootTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("make the cluster reconciler: %w", err)
@@ -231,6 +231,23 @@ func (s *Server) compose(ctx context.Context, version string) error {
 		return fmt.Errorf("make the API: %w", err)
 	}
 	return nil
+}
+
+// openPacks reads the built-in packs and those of a directory.
+func openPacks(directory string) (*pack.Registry, error) {
+	if directory == "" {
+		return pack.Builtin()
+	}
+	root, err := os.OpenRoot(directory)
+	if err != nil {
+		return nil, fmt.Errorf("open the directory of packs: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // it was read only
+	packs, err := pack.With(root.FS())
+	if err != nil {
+		return nil, fmt.Errorf("read the packs of %s: %w", directory, err)
+	}
+	return packs, nil
 }
 
 // owner names this process among all that share a database. A hub that starts

@@ -37,6 +37,8 @@ var epoch = time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)
 
 // timeline is an Env with virtual time: events run when advance is called, in order, in the caller's goroutine.
 type timeline struct {
+	azuresim.Env // what this level does not ask for
+
 	mu          sync.Mutex
 	now         time.Time
 	seq         int

@@ -11,6 +11,7 @@ STATE=/var/lib/lazuli
 LOG=/var/log/lazuli-bootstrap.log
 ADMIN=/etc/kubernetes/admin.conf
 KUBELET=/etc/kubernetes/kubelet.conf
+QUIET=/run/lazuli/quiet
 . "$CONFIG/bootstrap.env"
 
 console() {
@@ -26,12 +27,21 @@ excerpt() {
 # mark PHASE STATE ATTEMPT: one line for people and for boot diagnostics.
 mark() {
   local note=
-  if [ "$2" = failed ]; then
+  if [ "$2" = failed ] || [ "$2" = waiting ]; then
     note=$(excerpt)
     while IFS= read -r line; do console "lazuli-bootstrap log: $line"; done <<<"$note"
   fi
   console "lazuli-bootstrap phase=$1 state=$2 attempt=$3 node=$LAZULI_NODE uptime=$(cut -d' ' -f1 /proc/uptime)"
-  if [ "$2" != started ]; then report "$1" "$2" "$note" || true; fi
+  if [ "$2" = failed ] || [ "$2" = done ]; then report "$1" "$2" "$note" || true; fi
+}
+
+# watch PHASE ATTEMPT: while a phase takes long, the console shows each minute where it is.
+watch() {
+  exec 9>&-
+  while true; do
+    read -rt 60 <>"$QUIET" || true # nothing ever comes: a pause
+    mark "$1" waiting "$2"
+  done
 }
 
 # Tells the cluster, as far as there are credentials: on the own Node, else in a ConfigMap.
@@ -50,13 +60,17 @@ report() {
 # run PHASE TRIES FUNCTION: the function's errors end it (it runs outside any
 # condition, where errexit would be off), and it is tried again.
 run() {
-  local attempt rc pause
+  local attempt rc pause watcher
   for ((attempt = 1; ; attempt++)); do
     mark "$1" started "$attempt"
+    watch "$1" "$attempt" &
+    watcher=$!
     set +e
     (set -e; "$3") >>"$LOG" 2>&1
     rc=$?
     set -e
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
     if [ "$rc" = 0 ]; then
       mark "$1" done "$attempt"
       return 0
@@ -133,4 +147,6 @@ mkdir -p "$STATE" /run/lazuli
 if [ -e "$STATE/bootstrap.done" ]; then exit 0; fi
 exec 9>/run/lazuli/bootstrap.lock
 flock -n 9 || exit 0
+rm -f "$QUIET"
+mkfifo "$QUIET"
 trap 'rc=$?; if [ "$rc" != 0 ]; then console "lazuli-bootstrap phase=bootstrap state=failed node=$LAZULI_NODE rc=$rc"; fi' EXIT

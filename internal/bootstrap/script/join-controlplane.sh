@@ -9,7 +9,7 @@ kubeadm_join() {
     restore_pki
   fi
   touch "$STATE/kubeadm.tried"
-  kubeadm join --config /etc/lazuli/kubeadm.yaml
+  kubeadm join --config /etc/lazuli/kubeadm.yaml --v=1
   touch "$STATE/kubeadm.done"
 }
 

@@ -4,7 +4,7 @@ kubeadm_join() {
   if [ -e "$STATE/kubeadm.done" ]; then return 0; fi
   if [ -e "$STATE/kubeadm.tried" ]; then timeout 300 kubeadm reset --force; fi
   touch "$STATE/kubeadm.tried"
-  kubeadm join --config /etc/lazuli/kubeadm.yaml
+  kubeadm join --config /etc/lazuli/kubeadm.yaml --v=1
   touch "$STATE/kubeadm.done"
 }
 

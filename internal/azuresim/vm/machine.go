@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/azuresim/vnet"
+)
+
+// machine is one virtual machine. What is done to it is done one after the other by a worker; only pulling the plug
+// also interrupts the boot under way.
+type machine struct {
+	owner *Machines
+	key   string
+
+	// Guarded by the owner's lock.
+	env      azuresim.Env
+	on       bool // is meant to run
+	pull     context.CancelFunc
+	queue    []func()
+	working  bool
+	reported bool
+	network  *vnet.Network // while the guest runs
+
+	// The worker's own.
+	azuresim.Machine
+	disk  *disk
+	joint *shared // the network, while there is a port in it
+	loops []*loop
+	guest *guest
+	group string // of cgroups
+}
+
+// disk is what outlives a Stop.
+type disk struct {
+	dir, vmid string
+	name      string // short, for the machine
+}
+
+// enqueue gives the worker something to do. The owner's lock is held.
+func (m *machine) enqueue(act func()) {
+	m.queue = append(m.queue, act)
+	if m.working {
+		return
+	}
+	m.working = true
+	m.owner.workers.Go(m.work)
+}
+
+func (m *machine) work() {
+	for {
+		m.owner.mu.Lock()
+		if len(m.queue) == 0 {
+			m.working = false
+			if m.disk == nil && !m.on {
+				delete(m.owner.machines, m.key)
+			}
+			m.owner.mu.Unlock()
+			return
+		}
+		act := m.queue[0]
+		m.queue = m.queue[1:]
+		m.owner.mu.Unlock()
+		act()
+	}
+}
+
+// stop pulls the plug. The owner's lock is held.
+func (m *machine) stop(forget bool) {
+	m.on, m.network = false, nil
+	if m.pull != nil {
+		m.pull()
+	}
+	m.enqueue(func() {
+		m.halt()
+		if forget {
+			m.remove()
+		}
+	})
+}
+
+// boot starts the guest. It ends when the guest runs, or has failed to.
+func (m *machine) boot(ctx context.Context, env azuresim.Env, am azuresim.Machine) {
+	m.Machine = am
+	log := m.owner.log.With("machine", am.Name)
+	began := time.Now()
+	err := m.bring(ctx, env)
+	switch {
+	case err == nil:
+		log.Info("machine started", "address", am.PrivateIP, "took", time.Since(began).Round(time.Millisecond))
+		return
+	case ctx.Err() == nil:
+		log.Error("machine cannot start", "error", err)
+		fail(env, am.ID, err)
+	}
+	m.halt()
+}
+
+// fail says that a machine will never report.
+func fail(env azuresim.Env, id string, err error) {
+	env.Console(id, "hypervisor: "+err.Error())
+	env.Provisioned(id, err)
+}
+
+func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
+	m.halt() // Of a guest that ended by itself.
+	image, err := m.owner.artefact.image(m.Image)
+	if err != nil {
+		return err
+	}
+	if err := m.makeDisk(image); err != nil {
+		return err
+	}
+	at, err := env.Attachment(m.ID)
+	if err != nil {
+		return err
+	}
+	if m.joint, err = m.owner.networks.join(ctx, at.VNetID, env); err != nil {
+		return err
+	}
+	netns, err := m.joint.network.Attach(ctx, vnet.Port{Machine: m.Machine, At: at, VMID: m.disk.vmid})
+	if err != nil {
+		return err
+	}
+	for _, d := range m.DataDisks {
+		l, err := openLoop(filepath.Join(m.disk.dir, "lun"+strconv.Itoa(d.LUN)), int64(d.SizeGB)<<30)
+		if err != nil {
+			return fmt.Errorf("attach data disk at LUN %d: %w", d.LUN, err)
+		}
+		l.lun = d.LUN
+		m.loops = append(m.loops, l)
+	}
+	m.owner.mu.Lock()
+	reported := m.reported
+	m.owner.mu.Unlock()
+	if err := m.seed(!reported); err != nil {
+		return fmt.Errorf("write the guest's files: %w", err)
+	}
+	m.group = m.owner.prefix + "-" + m.disk.name
+	if err := makeGroups(m.owner.groups, m.group); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	id := m.ID
+	env.Console(id, fmt.Sprintf("hypervisor: started at uptime=%.2f", uptime()))
+	m.guest, err = launch(m.launcher(image, netns), func(line string) { env.Console(id, line) })
+	if err != nil {
+		return err
+	}
+	m.owner.mu.Lock()
+	if m.on && ctx.Err() == nil {
+		m.network = m.joint.network
+	}
+	m.owner.mu.Unlock()
+	g, am := m.guest, m.Machine
+	m.owner.workers.Go(func() {
+		<-g.done
+		if ctx.Err() == nil {
+			m.ended(env, am, g)
+		}
+	})
+	return nil
+}
+
+// ended says that a guest ended by itself.
+func (m *machine) ended(env azuresim.Env, am azuresim.Machine, g *guest) {
+	m.owner.mu.Lock()
+	m.network = nil
+	m.owner.mu.Unlock()
+	m.owner.log.Warn("guest ended by itself", "machine", am.Name, "error", g.err)
+	fail(env, am.ID, fmt.Errorf("the guest ended: %w", errors.Join(g.err, errPoweredOff)))
+}
+
+var errPoweredOff = errors.New("powered off from inside, or it crashed")
+
+// makeDisk makes the OS disk and whatever else the guest writes to, if it has none.
+func (m *machine) makeDisk(image image) error {
+	if m.disk != nil {
+		return nil
+	}
+	m.owner.mu.Lock()
+	m.owner.disks++
+	name := strconv.Itoa(m.owner.disks)
+	m.owner.mu.Unlock()
+	d := &disk{dir: filepath.Join(m.owner.dir, "m"+name), vmid: newUUID(), name: name}
+	err := func() error {
+		for _, dir := range []string{"", "upper", "work", "root", "kubelet", "pods", "containerd"} {
+			path := filepath.Join(d.dir, dir)
+			if err := os.Mkdir(path, 0o755); err != nil { //nolint:gosec // the mode of the guest's root
+				return err
+			}
+			if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // whatever our umask
+				return err
+			}
+		}
+		if image.store == "" {
+			return nil
+		}
+		return cloneStore(image.store, filepath.Join(d.dir, "containerd"))
+	}()
+	if err != nil {
+		return fmt.Errorf("make the OS disk: %w", errors.Join(err, os.RemoveAll(d.dir)))
+	}
+	m.disk = d
+	return nil
+}
+
+// halt ends the guest and takes away what it runs on, as far as it is there. The disk stays.
+func (m *machine) halt() {
+	var errs []error
+	if m.guest != nil {
+		m.guest.kill()
+		m.guest = nil
+	}
+	if m.joint != nil {
+		errs = append(errs, m.joint.network.Detach(m.ID), m.owner.networks.leave(m.joint))
+		m.joint = nil
+	}
+	for _, l := range m.loops {
+		errs = append(errs, l.close())
+	}
+	m.loops = nil
+	if m.group != "" {
+		errs = append(errs, removeGroups(m.owner.groups, m.group))
+		m.group = ""
+	}
+	if err := errors.Join(errs...); err != nil {
+		m.owner.log.Error("halt machine", "machine", m.Name, "error", err)
+	}
+}
+
+// remove deletes the disks.
+func (m *machine) remove() {
+	if m.disk == nil {
+		return
+	}
+	if err := os.RemoveAll(m.disk.dir); err != nil {
+		m.owner.log.Error("remove disks", "machine", m.Name, "error", err)
+	}
+	m.disk = nil
+	m.owner.mu.Lock()
+	m.reported = false
+	m.owner.mu.Unlock()
+}
