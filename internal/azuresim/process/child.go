@@ -3,15 +3,12 @@
 package process
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 )
 
 // child is a process that dies with this one.
@@ -42,7 +39,7 @@ func (ms *Machines) start(c command) (*child, error) {
 	}
 	cmd := exec.Command(filepath.Join(ms.bin, c.program), c.args...) //nolint:noctx // lives until it is killed
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = c.dir, out, out, environment(c)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr = mortal()
 	k := &child{name: c.program, log: c.log, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -75,9 +72,7 @@ func (k *child) kill() {
 		return
 	}
 	sockets := k.sockets()
-	if err := syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		_ = k.cmd.Process.Kill() // The group could not be had: the process alone.
-	}
+	killGroup(k.cmd.Process)
 	<-k.done
 	for _, path := range sockets {
 		_ = os.Remove(path)
@@ -99,45 +94,6 @@ func (k *child) sockets() []string {
 		}
 	}
 	return out
-}
-
-// socketOwners are the processes that listen on runtimes' sockets, 0 where nobody does.
-func socketOwners() map[string]int {
-	out := map[string]int{}
-	paths, _ := filepath.Glob(runtimeSockets) // The pattern is well-formed.
-	for _, path := range paths {
-		c, err := net.Dial("unix", path) //nolint:noctx // at once
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			out[path] = 0
-		}
-		if err != nil {
-			continue
-		}
-		if u, ok := c.(*net.UnixConn); ok {
-			if pid, err := peerOf(u); err == nil {
-				out[path] = pid
-			}
-		}
-		_ = c.Close()
-	}
-	return out
-}
-
-// peerOf is the process that listens.
-func peerOf(c *net.UnixConn) (int, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *syscall.Ucred
-	var bad error
-	err = raw.Control(func(fd uintptr) {
-		cred, bad = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	})
-	if err = errors.Join(err, bad); err != nil {
-		return 0, err
-	}
-	return int(cred.Pid), nil
 }
 
 // lastWords are the last lines of a child's log.

@@ -97,7 +97,7 @@ func (ms *Machines) takeDir() error {
 	if err != nil {
 		return fmt.Errorf("lock the folder of machines: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(lock); err != nil {
 		return errors.Join(fmt.Errorf("lock the folder of machines %s, which another process uses: %w", ms.dir, err), lock.Close())
 	}
 	ms.lock = lock
