@@ -405,8 +405,15 @@ func TestRealCluster(t *testing.T) {
 			return len(all) == want
 		}
 	}
-	all := a.nodes("three nodes are Ready", time.Minute, allReady(3))
-	t.Logf("3 nodes Ready after %s", time.Since(began).Round(time.Millisecond))
+	all := a.nodes("three nodes report and are not Ready before they are initialised", time.Minute, func(all map[string]*node) bool {
+		for _, n := range all {
+			if n.ready() != "False" {
+				return false
+			}
+		}
+		return len(all) == 3
+	})
+	t.Logf("3 nodes after %s", time.Since(began).Round(time.Millisecond))
 	w := all["real-w1"]
 	if !strings.Contains(w.taints(), "uninitialized") || w.Metadata.Labels["pool"] != "general" || w.Status.Capacity["cpu"] != "4" ||
 		!strings.HasPrefix(w.Spec.ProviderID, "azure:///subscriptions/s/") {
@@ -418,7 +425,7 @@ func TestRealCluster(t *testing.T) {
 	if err := a.do(http.MethodPost, "/apis/apps/v1/namespaces/kube-system/daemonsets", nodeManager(), &struct{}{}); err != nil {
 		t.Fatal(err)
 	}
-	all = a.nodes("all nodes are initialised", time.Minute, func(all map[string]*node) bool {
+	a.nodes("all nodes are initialised", time.Minute, func(all map[string]*node) bool {
 		for _, n := range all {
 			if strings.Contains(n.taints(), "uninitialized") || len(n.Status.Addresses) != 2 {
 				return false
@@ -426,7 +433,8 @@ func TestRealCluster(t *testing.T) {
 		}
 		return true
 	})
-	t.Logf("initialised by the node manager after %s", time.Since(began).Round(time.Millisecond))
+	all = a.nodes("three nodes are Ready", 20*time.Second, allReady(3))
+	t.Logf("3 nodes Ready after %s", time.Since(began).Round(time.Millisecond))
 	w = all["real-w1"]
 	if w.Metadata.Labels["topology.kubernetes.io/zone"] != "westeurope-2" || w.Metadata.Labels["node.kubernetes.io/instance-type"] != "Standard_D4s_v3" {
 		t.Errorf("labels %v", w.Metadata.Labels)
