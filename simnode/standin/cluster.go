@@ -5,12 +5,16 @@ package standin
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
+
+const dialTimeout = 2 * time.Second
 
 // newFlags is a set of flags that accepts those of the original which have no meaning here.
 func newFlags(name string) (flags *pflag.FlagSet, kubeconfig *string) {
@@ -25,6 +29,8 @@ func connect(kubeconfig string) (*kubernetes.Clientset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	// A connection that was begun before kube-proxy knew the service's address never comes about: begin another one soon.
+	config.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
