@@ -66,8 +66,9 @@ func hasCode(err error, code int) bool {
 
 // Content types of bodies.
 const (
-	plainJSON  = "application/json"
-	mergePatch = "application/merge-patch+json"
+	plainJSON      = "application/json"
+	mergePatch     = "application/merge-patch+json"
+	strategicPatch = "application/strategic-merge-patch+json"
 )
 
 // call sends in, unless it is nil, and reads the answer into out, unless it is nil.

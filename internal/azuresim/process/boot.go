@@ -75,6 +75,7 @@ func (c *conn) CloseWrite() error {
 // run is a machine's life from power on to power off.
 func (m *machine) run(ctx context.Context) {
 	defer m.powerOff()
+	m.began = m.env.Now()
 	m.say("Linux version 6.14.0-1017-azure (buildd@lcy02-amd64-102) #17~24.04.1-Ubuntu SMP")
 	if !m.wait(ctx, azuresim.ProvisioningTime(m.env, m.Machine)) {
 		return
@@ -228,6 +229,9 @@ func (m *machine) keepKubelet(ctx context.Context) error {
 // kubeconfig is the path of the kubelet's credentials.
 func (m *machine) kubeconfig() string { return filepath.Join(m.dir, "kubelet.conf") }
 
+// kubernetesDir is kubeadm's folder in a machine.
+const kubernetesDir = "/etc/kubernetes"
+
 // kubeadm runs a phase of the real kubeadm and puts what it says on the console.
 func (m *machine) kubeadm(ctx context.Context, dir, proxy string, args ...string) error {
 	log := filepath.Join(dir, "kubeadm.log")
@@ -251,11 +255,11 @@ func (m *machine) kubeadm(ctx context.Context, dir, proxy string, args ...string
 	}
 	for line := range strings.Lines(string(raw)) {
 		if strings.HasPrefix(line, "[") && !strings.HasPrefix(line, "[dryrun]") || k.err != nil {
-			m.cloudInit("%s", strings.TrimRight(line, "\n"))
+			m.cloudInit("%s", strings.ReplaceAll(strings.TrimRight(line, "\n"), dir, kubernetesDir))
 		}
 	}
 	if k.err != nil {
-		return fmt.Errorf("kubeadm %s: %s", strings.Join(args[:min(len(args), 4)], " "), strings.TrimSpace(lastWords(log)))
+		return fmt.Errorf("kubeadm %s: %s", strings.Join(args[:min(len(args), 4)], " "), strings.ReplaceAll(strings.TrimSpace(lastWords(log)), dir, kubernetesDir))
 	}
 	return nil
 }

@@ -3,14 +3,12 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 )
 
 // child is a process that dies with this one.
@@ -41,7 +39,7 @@ func (ms *Machines) start(c command) (*child, error) {
 	}
 	cmd := exec.Command(filepath.Join(ms.bin, c.program), c.args...) //nolint:noctx // lives until it is killed
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = c.dir, out, out, environment(c)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr = mortal()
 	k := &child{name: c.program, log: c.log, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -74,39 +72,25 @@ func (k *child) kill() {
 		return
 	}
 	sockets := k.sockets()
-	if err := syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		_ = k.cmd.Process.Kill() // The group could not be had: the process alone.
-	}
+	killGroup(k.cmd.Process)
 	<-k.done
 	for _, path := range sockets {
 		_ = os.Remove(path)
 	}
 }
 
-// runtimeSocket begins the name of the hollow kubelet's runtime, which it makes in /tmp whatever it is told.
-const runtimeSocket = "/tmp/kubelet_remote_"
+// runtimeSockets are the sockets of hollow kubelets' runtimes, which they make in /tmp whatever they are told.
+const runtimeSockets = "/tmp/kubelet_remote_*.sock"
 
-// sockets are the sockets of a hollow kubelet that outlast it.
+// sockets are the sockets of a hollow kubelet, which outlast it.
 func (k *child) sockets() []string {
 	if k.name != hollowProgram {
 		return nil
 	}
-	proc := fmt.Sprintf("/proc/%d/", k.cmd.Process.Pid)
-	open := map[string]bool{}
-	fds, _ := filepath.Glob(proc + "fd/*") // A process that is gone has none.
-	for _, fd := range fds {
-		if to, err := os.Readlink(fd); err == nil {
-			open[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
-		}
-	}
-	table, _ := os.ReadFile(proc + "net/unix")
 	var out []string
-	for line := range strings.Lines(string(table)) {
-		// Num RefCount Protocol Flags Type St Inode Path
-		const inode, path, words = 6, 7, 8
-		f := strings.Fields(line)
-		if len(f) == words && open[f[inode]] && strings.HasPrefix(f[path], runtimeSocket) {
-			out = append(out, f[path])
+	for path, pid := range socketOwners() {
+		if pid == k.cmd.Process.Pid {
+			out = append(out, path)
 		}
 	}
 	return out

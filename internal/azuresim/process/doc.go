@@ -22,12 +22,15 @@
 //   - One etcd and one API server, of the machine that ran kubeadm init, serve all control planes of a cluster: they answer
 //     on each control plane that runs, and stop with the last. There is no etcd quorum. The data is kept until the last
 //     control plane is forgotten.
-//   - A hollow kubelet runs pods without effect: they are Running and Ready at once, so a Node is Ready without a container
-//     network. There are no logs, no exec, no volumes, no pod addresses and no Services behind it.
+//   - A hollow kubelet runs pods without effect: they are Running and Ready at once. There are no logs, no exec, no
+//     volumes, no pod addresses and no Services behind it. The container network is not looked at.
 //   - Since the cloud node manager's pods have no effect, the level does their work: when such a pod runs on a Node, it
-//     sets addresses, zone, region and size, and takes away the taint node.cloudprovider.kubernetes.io/uninitialized.
+//     sets addresses, zone, region and size, takes away the taint node.cloudprovider.kubernetes.io/uninitialized, and the
+//     Node becomes Ready; before, the policy azuresim-not-initialised keeps it from being so. Without an external cloud
+//     provider a Node is Ready at once.
 //   - The hollow kubelet would report a provider id, addresses and a size of its own. The level registers the Node in its
-//     stead, with the machine's certificate, and a MutatingAdmissionPolicy (azuresim-hollow-kubelet) keeps the Node's status as registered.
+//     stead, with the machine's certificate, and the policy azuresim-hollow-kubelet keeps the Node's status as registered.
+//     Both are MutatingAdmissionPolicies, which can be seen in the cluster.
 //   - The hollow kubelet's port, which it chooses at random, listens on all addresses of this machine; it holds nothing.
 //   - The version is the artefact's, whatever the user data asks for; the console says so.
 package process

@@ -43,7 +43,19 @@ func (m *machine) init(ctx context.Context, user *model.Bootstrap, cfg *config) 
 	if err := m.register(ctx); err != nil {
 		return err
 	}
+	m.warnOfVersion(ctx, c, cfg)
 	return m.afterInit(ctx, c, cfg, told)
+}
+
+// warnOfVersion says on the console that another version runs than the user data asks for.
+func (m *machine) warnOfVersion(ctx context.Context, c *cluster, cfg *config) {
+	var version struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	wanted, _ := cfg.cluster["kubernetesVersion"].(string)
+	if err := c.admin.call(ctx, http.MethodGet, "/version", "", nil, &version); err == nil && version.GitVersion != wanted {
+		m.cloudInit("the simulator's programs are of %s: they run in place of %s", version.GitVersion, wanted)
+	}
 }
 
 // drop undoes a cluster that did not come up.
@@ -199,14 +211,9 @@ func (c *cluster) create(ctx context.Context, path string, o object) error {
 	return nil
 }
 
-// prepareAPI makes the administrators' binding, as kubeadm does, and the policy that keeps hollow kubelets from reporting
-// what is not the machine's.
+// prepareAPI makes the administrators' binding, as kubeadm does, and the policies for hollow kubelets.
 func (c *cluster) prepareAPI(ctx context.Context) error {
-	const (
-		rbac      = "rbac.authorization.k8s.io"
-		admission = "admissionregistration.k8s.io/v1"
-		policy    = "azuresim-hollow-kubelet"
-	)
+	const rbac = "rbac.authorization.k8s.io"
 	if err := c.create(ctx, "/apis/"+rbac+"/v1/clusterrolebindings", object{
 		"apiVersion": rbac + "/v1", "kind": "ClusterRoleBinding", "metadata": object{"name": "kubeadm:cluster-admins"},
 		"roleRef":  object{"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
@@ -214,26 +221,10 @@ func (c *cluster) prepareAPI(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	var mutations []object
-	conditions := []object{{"name": "kubelet", "expression": "request.userInfo.username.startsWith('system:node:')"}}
-	for _, field := range []string{"addresses", "capacity", "allocatable", "nodeInfo"} {
-		mutations = append(mutations, object{"patchType": "JSONPatch", "jsonPatch": object{
-			"expression": fmt.Sprintf(`[JSONPatch{op: "add", path: "/status/%s", value: oldObject.status.%[1]s}]`, field),
-		}})
-		conditions = append(conditions, object{"name": field, "expression": "has(oldObject.status." + field + ")"})
+	for _, p := range policies() {
+		if err := c.createPolicy(ctx, p); err != nil {
+			return err
+		}
 	}
-	if err := c.create(ctx, "/apis/"+admission+"/mutatingadmissionpolicies", object{
-		"apiVersion": admission, "kind": "MutatingAdmissionPolicy", "metadata": object{"name": policy},
-		"spec": object{
-			"failurePolicy": "Ignore", "reinvocationPolicy": "Never", "matchConditions": conditions, "mutations": mutations,
-			"matchConstraints": object{"resourceRules": []object{{
-				"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"UPDATE"}, "resources": []string{"nodes/status"},
-			}}},
-		},
-	}); err != nil {
-		return err
-	}
-	return c.create(ctx, "/apis/"+admission+"/mutatingadmissionpolicybindings", object{
-		"apiVersion": admission, "kind": "MutatingAdmissionPolicyBinding", "metadata": object{"name": policy}, "spec": object{"policyName": policy},
-	})
+	return nil
 }

@@ -90,19 +90,27 @@ func (m *machine) joinControlPlane(ctx context.Context, id string) error {
 	return nil
 }
 
-// discover waits for a cluster-info that the token vouches for.
+// discover waits for a cluster-info that the token vouches for. Pauses are the cloud's, the bound is real: what it waits for
+// are processes.
 func (m *machine) discover(ctx context.Context, j joining) (*kubeconfig, error) {
-	var info *kubeconfig
-	told := ""
-	err := poll(ctx, discoveryRetry, j.discovery, func(ctx context.Context) error {
-		var err error
-		if info, err = m.clusterInfo(ctx, j); err != nil && err.Error() != told {
-			told = err.Error()
-			m.cloudInit("[discovery] Failed to request cluster-info, will try again: %v", err)
+	ctx, cancel := context.WithTimeout(ctx, j.discovery)
+	defer cancel()
+	least := time.NewTicker(healthPause) // However fast the cloud's time is.
+	defer least.Stop()
+	for told := ""; ; {
+		info, err := m.clusterInfo(ctx, j)
+		if err == nil || errors.Is(err, errFatal) {
+			return info, err
 		}
-		return err
-	})
-	return info, err
+		if text := err.Error(); text != told {
+			m.cloudInit("[discovery] Failed to request cluster-info, will try again: %v", err)
+			told = text
+		}
+		if !m.wait(ctx, discoveryRetry) {
+			return nil, err
+		}
+		<-least.C
+	}
 }
 
 // clusterInfo is one round of token discovery: read, believe because of the token's signature and the pinned CA, and read

@@ -60,8 +60,12 @@ func New(o Options) (*Machines, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	artefact := o.Artefact
+	if to, err := filepath.EvalSymlinks(artefact); err == nil {
+		artefact = to // A new artefact may take its name at any time: all processes are of one.
+	}
 	ms := &Machines{
-		artefact: o.Artefact, bin: filepath.Join(o.Artefact, "bin"), dir: o.Dir, log: log,
+		artefact: artefact, bin: filepath.Join(artefact, "bin"), dir: o.Dir, log: log,
 		machines: map[string]*machine{}, clusters: map[string]*cluster{},
 	}
 	ms.probes.owner, ms.probes.last = ms, map[probeKey]*probe{}
@@ -93,10 +97,15 @@ func (ms *Machines) takeDir() error {
 	if err != nil {
 		return fmt.Errorf("lock the folder of machines: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(lock); err != nil {
 		return errors.Join(fmt.Errorf("lock the folder of machines %s, which another process uses: %w", ms.dir, err), lock.Close())
 	}
 	ms.lock = lock
+	for path, pid := range socketOwners() {
+		if pid == 0 {
+			_ = os.Remove(path) // Left by a simulator that was killed. Another user's stays.
+		}
+	}
 	for _, sub := range []string{"machines", "clusters"} {
 		if err := os.RemoveAll(filepath.Join(ms.dir, sub)); err != nil {
 			return errors.Join(fmt.Errorf("clear the folder of machines: %w", err), lock.Close())
@@ -134,8 +143,8 @@ func Missing(_ context.Context, artefact string) []string {
 	return out
 }
 
-// Start begins the boot of a machine. A machine that was stopped and not forgotten comes back with its disk: once it has
-// joined, it does not run its user data again.
+// Start begins the boot of a machine. A machine that was stopped and not forgotten comes back with its disk, and as what it
+// was first described: once it has joined, it does not run its user data again.
 func (ms *Machines) Start(env azuresim.Env, am azuresim.Machine) {
 	key := strings.ToLower(am.ID)
 	ms.mu.Lock()
@@ -146,7 +155,7 @@ func (ms *Machines) Start(env azuresim.Env, am azuresim.Machine) {
 	m, ok := ms.machines[key]
 	if !ok {
 		ms.made++
-		m = &machine{key: key, owner: ms, dir: filepath.Join(ms.dir, "machines", fmt.Sprint(ms.made))}
+		m = &machine{Machine: am, env: env, key: key, owner: ms, dir: filepath.Join(ms.dir, "machines", fmt.Sprint(ms.made))}
 		ms.machines[key] = m
 	}
 	if m.running {
@@ -155,11 +164,11 @@ func (ms *Machines) Start(env azuresim.Env, am azuresim.Machine) {
 	// Boots of one machine follow each other: the last one's processes may still be ending.
 	before := m.ended
 	ctx, cancel := context.WithCancel(context.Background()) // The boot's life is the machine's.
-	m.Machine, m.env, m.running, m.stop, m.ended = am, env, true, cancel, make(chan struct{})
-	m.began = env.Now()
+	m.running, m.stop, m.ended = true, cancel, make(chan struct{})
+	ended := m.ended
 	ms.log.Info("machine started", "machine", am.Name, "rejoins", m.joined)
 	ms.running.Go(func() {
-		defer close(m.ended)
+		defer close(ended)
 		if before != nil {
 			<-before
 		}

