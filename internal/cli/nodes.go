@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,21 +25,6 @@ const (
 // realSpeed is the default of --speed where machines boot in real time: Azure's
 // own part is still shortened, and its time-outs stay longer than a boot.
 const realSpeed = 4
-
-// envCache names the directory that node images are kept in, as simnode/ does.
-const envCache = "LAZULI_SIMNODE_CACHE"
-
-// nodeCache is the directory that node images are kept in.
-func nodeCache(getenv func(string) string) (string, error) {
-	if dir := getenv(envCache); dir != "" {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache of node images: %w", err)
-	}
-	return filepath.Join(dir, "lazuli", "simnode"), nil
-}
 
 // current is the node image that simnode/ made last.
 func current(cache string) string { return filepath.Join(cache, "current") }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
+	"github.com/lazuli-dev/lazuli/internal/azuresim/vm"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 	"github.com/lazuli-dev/lazuli/internal/server"
 )
@@ -70,7 +71,7 @@ func (o *simOptions) settle(getenv func(string) string) (err error) {
 		o.speed = realSpeed
 	}
 	if o.nodes != nodesModel {
-		o.cache, err = nodeCache(getenv)
+		o.cache, err = vm.DefaultCache(getenv)
 	}
 	return err
 }

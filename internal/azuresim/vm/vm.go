@@ -18,8 +18,7 @@ import (
 
 // Options configure the level.
 type Options struct {
-	// Cache is the directory that holds the node images. Default: $LAZULI_SIMNODE_CACHE, else lazuli/simnode in the
-	// user's cache directory.
+	// Cache is the directory that holds the node images. Default: DefaultCache.
 	Cache string
 	// Dir is the directory of this simulator: disks of its machines, a lock file. It is removed by Close, and what lies
 	// beside it is swept when its simulator is gone. It should be on the file system of the cache, so that image stores
@@ -29,16 +28,24 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o Options) withDefaults() (Options, error) {
-	if o.Cache == "" {
-		o.Cache = os.Getenv("LAZULI_SIMNODE_CACHE")
+// DefaultCache is the directory of node images when none is chosen: $LAZULI_SIMNODE_CACHE, else lazuli/simnode in the
+// user's cache directory. What makes the images (simnode/) finds it in the same way.
+func DefaultCache(getenv func(string) string) (string, error) {
+	if dir := getenv("LAZULI_SIMNODE_CACHE"); dir != "" {
+		return dir, nil
 	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache of node images: %w", err)
+	}
+	return filepath.Join(base, "lazuli", "simnode"), nil
+}
+
+func (o Options) withDefaults() (_ Options, err error) {
 	if o.Cache == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return o, fmt.Errorf("find the cache directory: %w", err)
+		if o.Cache, err = DefaultCache(os.Getenv); err != nil {
+			return o, err
 		}
-		o.Cache = filepath.Join(base, "lazuli", "simnode")
 	}
 	if o.Dir == "" {
 		o.Dir = filepath.Join(o.Cache, "run", fmt.Sprint(os.Getpid()))
