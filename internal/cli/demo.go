@@ -67,7 +67,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: `Start simulated Azure and a hub in this process, deploy one of the examples through the hub's public API, show
 every task and the nodes, and stay up until SIGINT or SIGTERM. Nothing is kept unless --data-dir says where.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.settle(a.getenv); err != nil {
+			if err := o.settle(cmd, a.getenv); err != nil {
 				return err
 			}
 			if o.once && o.serveOnly {

@@ -324,7 +324,7 @@ func TestUsage(t *testing.T) {
 		{"an unknown output", []string{"version", "-o", "xml"}, "is none of table, json, yaml"},
 		{"a standstill", []string{"sim", "--speed", "0"}, "is not above 0"},
 		{"contradicting flags", []string{"demo", "--once", "--serve-only"}, "exclude each other"},
-		{"an example that does not exist", []string{"demo", "--example", "x"}, "neither cluster nor ha-cluster"},
+		{"an example that does not exist", []string{"demo", "--example", "x"}, "none of cluster, ha-cluster and real-nodes"},
 		{"flags of a cluster", []string{"cluster", "create", "x"}, "--account is required"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -344,8 +344,28 @@ func TestDemoShowsHighAvailability(t *testing.T) {
 	if code := cli.Run(t.Context(), []string{"demo", "--help"}, strings.NewReader(""), &out, io.Discard, nothing); code != cli.ExitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	if !strings.Contains(out.String(), `(default "ha-cluster")`) {
+	if !strings.Contains(out.String(), `(default ha-cluster;`) {
 		t.Errorf("another example is the default:\n%s", out.String())
+	}
+}
+
+// Where real nodes cannot be had, the command says in one line what is missing,
+// and leaves nothing half-made.
+func TestRealNodesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"sim", "demo"} {
+		for _, level := range []string{"vm", "process", "hologram"} {
+			cache := t.TempDir()
+			var errOut bytes.Buffer
+			env := lookup(map[string]string{"LAZULI_SIMNODE_CACHE": cache})
+			code := cli.Run(t.Context(), []string{command, "--nodes", level}, strings.NewReader(""), io.Discard, &errOut, env)
+			if code != cli.ExitUsage || strings.Count(errOut.String(), "\n") != 1 {
+				t.Errorf("%s --nodes %s: exit code %d: %s", command, level, code, &errOut)
+			}
+			if left, err := os.ReadDir(cache); err != nil || len(left) > 0 {
+				t.Errorf("%s --nodes %s left %v (%v)", command, level, left, err)
+			}
+		}
 	}
 }
 

@@ -29,40 +29,40 @@ const realSpeed = 4
 // current is the node image that simnode/ made last.
 func current(cache string) string { return filepath.Join(cache, "current") }
 
-// machines makes the level that was asked for, and what ends it. What this
-// machine lacks for it is an error of its use, before anything is made.
-func (o simOptions) machines(ctx context.Context, log *slog.Logger) (_ azuresim.Machines, end func() error, err error) {
-	none := func() error { return nil }
+// able says what this machine lacks for the level that was asked for, as an
+// error of its use: before anything is made.
+func (o simOptions) able(ctx context.Context) error {
+	var missing []string
 	switch o.nodes {
 	case nodesModel:
-		return model.New(model.Options{Logger: log}), none, nil
 	case nodesProcess:
-		with := process.Options{Artefact: current(o.cache), Logger: log}
-		if err := lacking(o.nodes, process.Missing(ctx, with.Artefact)); err != nil {
-			return nil, nil, err
-		}
-		m, err := process.New(with)
+		missing = process.Missing(ctx, current(o.cache))
+	case nodesVM:
+		missing = vm.Missing(ctx, vm.Options{Cache: o.cache})
+	default:
+		return usagef("--nodes %q is none of %s, %s and %s", o.nodes, nodesModel, nodesProcess, nodesVM)
+	}
+	if len(missing) > 0 {
+		return usagef("--nodes %s cannot run here: this machine lacks %s", o.nodes, strings.Join(missing, "; "))
+	}
+	return nil
+}
+
+// machines makes the level that was asked for, and what ends it.
+func (o simOptions) machines(log *slog.Logger) (_ azuresim.Machines, end func() error, err error) {
+	switch o.nodes {
+	case nodesProcess:
+		m, err := process.New(process.Options{Artefact: current(o.cache), Logger: log})
 		if err != nil {
 			return nil, nil, fmt.Errorf("make the machines: %w", err)
 		}
 		return m, m.Close, nil
 	case nodesVM:
-		with := vm.Options{Cache: o.cache, Logger: log}
-		if err := lacking(o.nodes, vm.Missing(ctx, with)); err != nil {
-			return nil, nil, err
-		}
-		m, err := vm.New(with)
+		m, err := vm.New(vm.Options{Cache: o.cache, Logger: log})
 		if err != nil {
 			return nil, nil, fmt.Errorf("make the machines: %w", err)
 		}
 		return m, m.Close, nil
 	}
-	return nil, nil, usagef("--nodes %q is none of %s, %s and %s", o.nodes, nodesModel, nodesProcess, nodesVM)
-}
-
-func lacking(level string, missing []string) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	return usagef("--nodes %s cannot run here: %s", level, strings.Join(missing, "; "))
+	return model.New(model.Options{Logger: log}), func() error { return nil }, nil
 }

@@ -61,19 +61,23 @@ func (o *simOptions) add(cmd *cobra.Command) {
 }
 
 // settle checks what was asked for and fills in what depends on it.
-func (o *simOptions) settle(getenv func(string) string) (err error) {
+func (o *simOptions) settle(cmd *cobra.Command, getenv func(string) string) (err error) {
 	switch {
-	case o.speed < 0:
-		return usagef("--speed %v is not above 0", o.speed)
-	case o.speed == 0 && o.nodes == nodesModel:
+	case cmd.Flags().Changed("speed"):
+		if o.speed <= 0 {
+			return usagef("--speed %v is not above 0", o.speed)
+		}
+	case o.nodes == nodesModel:
 		o.speed = defaultSpeed
-	case o.speed == 0:
+	default:
 		o.speed = realSpeed
 	}
 	if o.nodes != nodesModel {
-		o.cache, err = vm.DefaultCache(getenv)
+		if o.cache, err = vm.DefaultCache(getenv); err != nil {
+			return err
+		}
 	}
-	return err
+	return o.able(cmd.Context())
 }
 
 // simulated is a simulator that listens.
@@ -90,7 +94,7 @@ type simulated struct {
 // resource group, and listens. It writes its CA certificate into dir.
 func newSimulated(ctx context.Context, o simOptions, dir string, log *slog.Logger) (_ *simulated, err error) {
 	var lc net.ListenConfig
-	machines, end, err := o.machines(ctx, log)
+	machines, end, err := o.machines(log)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +202,7 @@ tenant, subscription, application and resource group. It keeps nothing: what was
 
 The environment that it writes also leads a hub to it: lazuli sim --env-file E & then set -a; . E; lazuli serve`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.settle(a.getenv); err != nil {
+			if err := o.settle(cmd, a.getenv); err != nil {
 				return err
 			}
 			if err := forgetOld(envFile); err != nil {

@@ -206,11 +206,18 @@ func TestBrokenBoots(t *testing.T) {
 	}
 	for _, c := range cases {
 		var message string
-		eventually(t, c.within-time.Since(began), c.reason+" shows in BootstrappingDone", func() bool {
+		shown := func() bool {
 			var status string
 			status, message = s.condition(uids[c.name], "BootstrappingDone")
 			return status == "False" && !slices.ContainsFunc(c.want, func(w string) bool { return !strings.Contains(message, w) })
-		})
+		}
+		tick := time.NewTicker(time.Second)
+		for ; !shown(); <-tick.C {
+			if time.Since(began) > c.within {
+				t.Fatalf("%s does not show in BootstrappingDone after %s; it says:\n%s", c.reason, c.within, message)
+			}
+		}
+		tick.Stop()
 		t.Logf("%s, told after %s:\n%s", c.reason, time.Since(began).Round(time.Second), message)
 	}
 	for _, uid := range uids {

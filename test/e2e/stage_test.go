@@ -97,6 +97,9 @@ func newStage(t *testing.T) *stage {
 func (s *stage) startSim(binary string) {
 	s.t.Helper()
 	envFile := filepath.Join(s.dir, "azure.env")
+	if err := os.RemoveAll(envFile); err != nil { // of a simulator that was killed
+		s.t.Fatal(err)
+	}
 	s.sim = exec.CommandContext(context.WithoutCancel(s.t.Context()), binary, "sim", "--nodes", "vm", "--listen", "127.0.0.1:0", "--env-file", envFile)
 	s.sim.Stdout, s.sim.Stderr = s.out("azure"), s.out("azure")
 	if err := s.sim.Start(); err != nil {

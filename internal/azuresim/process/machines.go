@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -128,6 +129,9 @@ func Missing(_ context.Context, artefact string) []string {
 		return []string{"Linux, for processes that end with their parent"}
 	}
 	var out []string
+	if _, err := os.Stat(filepath.Join(artefact, "bin")); errors.Is(err, fs.ErrNotExist) {
+		return []string{"a node image in " + filepath.Dir(artefact) + " (make simnode makes one)"}
+	}
 	for _, name := range programs() {
 		path := filepath.Join(artefact, "bin", name)
 		info, err := os.Stat(path)

@@ -248,7 +248,7 @@ func Missing(ctx context.Context, o Options) []string {
 	}
 	out = append(out, vnet.Missing(ctx)...)
 	if _, err := openArtefact(o.Cache); errors.Is(err, fs.ErrNotExist) {
-		out = append(out, "a node image in "+o.Cache+": simnode builds one")
+		out = append(out, "a node image in "+o.Cache+" (make simnode makes one)")
 	} else if err != nil {
 		out = append(out, "a usable node image: "+err.Error())
 	}

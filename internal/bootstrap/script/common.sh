@@ -21,7 +21,7 @@ console() {
 
 # The log's last lines without anything that looks like a bootstrap token.
 excerpt() {
-  tail -n 12 "$LOG" | grep -v '^lazuli-bootstrap ' | sed -E 's/[a-z0-9]{6}\.[a-z0-9]{16}/[token]/g' | cut -c1-200 | tail -n 6 || true
+  tail -n 12 "$LOG" | grep -v '^lazuli-bootstrap ' | sed -E 's/[a-z0-9]{6}\.[a-z0-9]{16}/[token]/g' | cut -c1-400 | tail -n 6 || true
 }
 
 # mark PHASE STATE ATTEMPT: one line for people and for boot diagnostics.
