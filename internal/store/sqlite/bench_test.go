@@ -41,7 +41,7 @@ func benchStore(b *testing.B) (*sqlite.Store, string) {
 		for i := range 10_000 {
 			c := &lazuli.Cluster{Spec: spec, Meta: lazuli.Meta{
 				UID: fmt.Sprintf("%024x", i), Name: fmt.Sprintf("cluster-%d", i), Project: fmt.Sprint("p", i%10),
-				Labels: map[string]string{"env": fmt.Sprint(i % 3)},
+				Labels: map[string]string{"env": fmt.Sprint(i % 3), "team": fmt.Sprint("t", i%40)},
 			}}
 			if err := tx.Create(b.Context(), c); err != nil {
 				return err
@@ -111,6 +111,32 @@ func BenchmarkStore(b *testing.B) {
 			b.ReportMetric(float64(info.Size())/updates, "written-B/update")
 		}
 	})
+	// Each time another one: how many match is counted anew.
+	for name, filter := range map[string]func(i int) store.Expr{
+		"page by any name part": func(i int) store.Expr {
+			return store.Expr{Where: store.Where{Field: store.FieldName, Op: store.Contains, Value: fmt.Sprint(i % 997)}}
+		},
+		"page by a rare label and more": func(i int) store.Expr {
+			not := store.Expr{Where: store.Where{Field: store.FieldName, Op: store.Contains, Value: fmt.Sprint(i % 9973)}}
+			return store.Expr{Join: store.And, Of: []store.Expr{
+				{Where: store.Where{Label: "team", Op: store.Eq, Value: fmt.Sprint("t", i%40), Case: store.CaseFolded}},
+				{Where: store.Where{Field: store.FieldState, Op: store.NotEq, Value: "none"}},
+				{Join: store.Nor, Of: []store.Expr{not}},
+			}}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			i := 0
+			for b.Loop() {
+				i++
+				f := filter(i)
+				q := store.Query{Kind: lazuli.KindCluster, Filter: &f, Sort: store.FieldName, Limit: 50, Heads: true, Bare: true}
+				if _, err := s.Query(ctx, q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	for name, where := range map[string]store.Where{
 		"page of a project": {Field: store.FieldProject, Op: store.Eq, Value: "p3"},
 		"page by name part": {Field: store.FieldName, Op: store.Contains, Value: "9"},

@@ -144,7 +144,12 @@ func (b *builder) page(q store.Query, columns []order, what, from string) Statem
 			what += ", o." + c.name
 		}
 	}
-	text := "select " + what + from + b.text() + " order by " + by("o.", columns)
+	text := "select " + what + from + b.text() + " order by "
+	if b.few {
+		text += byValue("o.", columns)
+	} else {
+		text += by("o.", columns)
+	}
 	switch {
 	case q.Limit > 0:
 		text += " limit " + b.arg(q.Limit+1)
@@ -164,6 +169,22 @@ func by(table string, columns []order) string {
 	for _, c := range columns {
 		desc = c.direction()
 		all = append(all, table+c.name+desc)
+	}
+	return strings.Join(append(all, table+"uid"+desc), ", ")
+}
+
+// byValue is by without the help of an index: of the few rows that there are,
+// SQLite would rather walk along one in the right order and look for them.
+func byValue(table string, columns []order) string {
+	all := make([]string, 0, len(columns)+1)
+	desc := ""
+	for _, c := range columns {
+		desc = c.direction()
+		plus := " || ''"
+		if c.micros {
+			plus = " + 0"
+		}
+		all = append(all, table+c.name+plus+desc)
 	}
 	return strings.Join(append(all, table+"uid"+desc), ", ")
 }

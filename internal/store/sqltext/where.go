@@ -50,6 +50,13 @@ type builder struct {
 	walks  bool
 	along  string
 	common func(Statement) bool
+	// apart is that what is rendered now need not hold for every row found: it is
+	// one of several, or what must not hold.
+	apart bool
+	// few is that every row found has a rare label or facet: such rows are fetched
+	// by their uids and sorted then, which is less than to walk past all that lie
+	// between them.
+	few bool
 	// volatile is that a condition is on what every update changes.
 	volatile bool
 }
@@ -92,6 +99,8 @@ func (b *builder) expr(e store.Expr, path string, depth int, findings *lazuli.Fi
 		return b.where(e.Where, path, findings)
 	}
 	conds := make([]string, len(e.Of))
+	defer func(was bool) { b.apart = was }(b.apart)
+	b.apart = b.apart || e.Join != store.And
 	for i, of := range e.Of {
 		conds[i] = b.expr(of, fmt.Sprintf("%s.of[%d]", path, i), depth+1, findings)
 	}
@@ -196,7 +205,10 @@ func (b *builder) keyed(w store.Where, path string, findings *lazuli.Fields) str
 		return not + "exists (select 1" + cond + " and l.uid=o.uid)"
 	}
 	uid := "o.uid"
-	if b.walks {
+	switch {
+	case b.walks && b.common != nil && !b.few && !b.apart && not == "":
+		b.few = true
+	case b.walks:
 		uid += " || ''"
 	}
 	return uid + " " + not + "in (select l.uid" + b.ofKey(table, key, w, path, findings) + ")"
