@@ -25,6 +25,8 @@ import (
 // world is the simulator's surroundings of a machine, with time that passes when
 // the test says so.
 type world struct {
+	azuresim.Env // what machines of this level do not ask for
+
 	mu       sync.Mutex
 	now      time.Time
 	events   []worldEvent
