@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused by the hub,
 	flags.StringVar(&a.project, "project", "", "name of the project (LAZULI_PROJECT; default "+defaultProject+")")
 	root.AddCommand(
 		a.serveCommand(), a.simCommand(), a.demoCommand(),
-		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(),
+		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(), a.apiKeyCommand(),
 		a.kubeconfigCommand(), a.applyCommand(), a.versionCommand(),
 	)
 	return root
