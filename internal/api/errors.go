@@ -43,7 +43,7 @@ type ErrorRow struct {
 func Errors() []ErrorRow { return append(hubErrors(), azureErrors()...) }
 
 // hubErrors are the codes of what the hub itself finds.
-func hubErrors() []ErrorRow { //nolint:funlen // a table
+func hubErrors() []ErrorRow {
 	return []ErrorRow{
 		{lazuli.CodeInvalidField, http.StatusBadRequest, false,
 			"The value of a field is not acceptable; details.fields names each field and what would be right.",

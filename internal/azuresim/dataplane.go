@@ -210,11 +210,11 @@ func (d *dataPlane) serve(c net.Conn, addr string) {
 		return
 	}
 	defer func() { _ = to.Close() }()
-	splice(c, to)
+	Splice(c, to)
 }
 
-// splice copies both ways until both ends are done. A half-closed side stays half-closed; a broken one ends both.
-func splice(a, b net.Conn) {
+// Splice copies both ways until both ends are done. A half-closed side stays half-closed; a broken one ends both.
+func Splice(a, b net.Conn) {
 	var g sync.WaitGroup
 	pipe := func(dst, src net.Conn) {
 		_, err := io.Copy(dst, src)

@@ -194,7 +194,7 @@ func TestPacksOfADirectory(t *testing.T) {
 		"says cni-own 2.0.0": func(m fstest.MapFS) {
 			m["cni-own/1.0.0/pack.json"].Data = []byte(`{"name":"cni-own","version":"2.0.0"}`)
 		},
-		"unknown field": func(m fstest.MapFS) { m["cni-own/1.0.0/pack.json"].Data = []byte(`{"nmae":"cni-own"}`) },
+		"unknown field": func(m fstest.MapFS) { m["cni-own/1.0.0/pack.json"].Data = []byte(`{"nom":"cni-own"}`) },
 		"this version is built in": func(m fstest.MapFS) {
 			m["kubernetes/1.36.3/pack.json"] = &fstest.MapFile{Data: []byte(`{"name":"kubernetes","version":"1.36.3"}`)}
 		},

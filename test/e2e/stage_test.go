@@ -451,7 +451,7 @@ func (s *stage) arm(method, path string, out any) {
 }
 
 // userData spoils the user data of machines whose name matches.
-func userData(name, old, new string) spoil {
+func userData(name, was, is string) spoil {
 	return spoil{regexp.MustCompile(`(?i)/virtualMachines/` + name), func(body []byte) []byte {
 		var vm map[string]any
 		if err := json.Unmarshal(body, &vm); err != nil {
@@ -462,7 +462,7 @@ func userData(name, old, new string) spoil {
 		if err != nil {
 			return body
 		}
-		profile["customData"] = base64.StdEncoding.EncodeToString(bytes.ReplaceAll(data, []byte(old), []byte(new)))
+		profile["customData"] = base64.StdEncoding.EncodeToString(bytes.ReplaceAll(data, []byte(was), []byte(is)))
 		spoilt, err := json.Marshal(vm)
 		if err != nil {
 			return body

@@ -37,7 +37,7 @@ func (ms *Machines) start(c command) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.program, err)
 	}
-	cmd := exec.Command(filepath.Join(ms.bin, c.program), c.args...) //nolint:noctx // lives until it is killed
+	cmd := exec.Command(filepath.Join(ms.bin, c.program), c.args...) //nolint:noctx,gosec // lives until it is killed; a program of the node image
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = c.dir, out, out, environment(c)
 	cmd.SysProcAttr = mortal()
 	k := &child{name: c.program, log: c.log, cmd: cmd, done: make(chan struct{})}

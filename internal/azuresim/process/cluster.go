@@ -179,7 +179,7 @@ func (c *cluster) redirect(from, to string) error {
 			lines[i] = before + "server: https://" + c.address()
 		}
 	}
-	if err := os.WriteFile(c.path(to), []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+	if err := os.WriteFile(c.path(to), []byte(strings.Join(lines, "\n")), 0o600); err != nil { //nolint:gosec // of our folder
 		return fmt.Errorf("write kubeconfig: %w", err)
 	}
 	return nil

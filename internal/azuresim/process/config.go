@@ -151,7 +151,10 @@ func (a *args) UnmarshalJSON(raw []byte) error {
 		*a = m
 		return err
 	}
-	var list []struct{ Name, Value string }
+	var list []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
 	err := json.Unmarshal(raw, &list)
 	for _, x := range list {
 		(*a)[x.Name] = x.Value

@@ -5,6 +5,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -83,9 +84,7 @@ func (m *machine) register(ctx context.Context) error {
 		"kubernetes.io/os": "linux", "kubernetes.io/arch": a, "kubernetes.io/hostname": m.node.name,
 		"beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": a,
 	}
-	for key, value := range m.node.labels {
-		labels[key] = value
-	}
+	maps.Copy(labels, m.node.labels)
 	taints := slices.Clone(m.node.taints)
 	addresses := []object{{"type": "Hostname", "address": m.node.name}}
 	if m.node.external {

@@ -452,8 +452,7 @@ func (s *site) refuseForeigners() {
 	s.boot(bootstrap.Node{Name: "real-foreign", Role: bootstrap.Worker, Token: newToken(s.t)})
 	s.console("real-foreign", "does not yet contain a JWS signature", time.Minute)
 	good := s.tokens[2]
-	forged := good
-	forged = bootstrap.Token(strings.Replace(string(good), string(good)[7:], strings.Repeat("x", len(string(good))-7), 1))
+	forged := bootstrap.Token(strings.Replace(string(good), string(good)[7:], strings.Repeat("x", len(string(good))-7), 1))
 	s.boot(bootstrap.Node{Name: "real-forged", Role: bootstrap.Worker, Token: forged})
 	s.console("real-forged", "is invalid for this cluster", time.Minute)
 	own := s.pki
@@ -520,11 +519,7 @@ func TestKilledSimulator(t *testing.T) {
 		t.Skip("a real control plane in a short run")
 	}
 	newCloud(t, "") // Skips where the level cannot run.
-	dir, err := os.MkdirTemp("", "lazuli-doomed-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestDoomed$")
 	cmd.Env = append(os.Environ(), doomedDir+"="+dir)
 	cmd.Stderr = os.Stderr

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -145,10 +146,8 @@ func (m *machine) dial(self ...string) dialer {
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", address, err)
 		}
-		for _, name := range append(self, m.PrivateIP) {
-			if host == name {
-				return m.owner.Dial(ctx, m.ID, port)
-			}
+		if slices.Contains(append(self, m.PrivateIP), host) {
+			return m.owner.Dial(ctx, m.ID, port)
 		}
 		// Reach says no in the words of the cloud; RouteFrom knows the port behind a load balancer.
 		to, err := m.env.Reach(m.ID, host, port)

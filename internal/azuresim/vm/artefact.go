@@ -37,7 +37,7 @@ func openArtefact(cache string) (artefact, error) {
 	if err != nil {
 		return artefact{}, fmt.Errorf("open node images: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "artefact.json")) //nolint:gosec // the user's cache
+	text, err := os.ReadFile(filepath.Join(dir, "artefact.json"))
 	if err != nil {
 		return artefact{}, fmt.Errorf("open node images: %w", err)
 	}

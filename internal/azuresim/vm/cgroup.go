@@ -94,7 +94,7 @@ func makeGroups(groups []hierarchy, name string) error {
 			if err != nil {
 				return fmt.Errorf("make cgroup: %w", err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, file), have, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, file), have, 0o600); err != nil { //nolint:gosec // a cgroup
 				return fmt.Errorf("make cgroup: %w", err)
 			}
 		}
@@ -149,7 +149,7 @@ func removeGroup(dir string) error {
 }
 
 func processesIn(dir string) []int {
-	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // a cgroup
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if err != nil {
 		return nil
 	}

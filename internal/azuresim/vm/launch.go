@@ -90,7 +90,7 @@ func launch(l launcher, console func(line string)) (*guest, error) {
 		// The kernel kills the child when the thread that made it ends: it must stay.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer out.Close()
+		defer out.Close() //nolint:errcheck // it was read only
 		err := cmd.Start()
 		_ = in.Close()
 		if err != nil {

@@ -75,11 +75,11 @@ type loop struct {
 
 // openLoop makes a sparse file of a size, unless it is there, and a device of it.
 func openLoop(path string, size int64) (*loop, error) {
-	backing, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // of our directory
+	backing, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer backing.Close()
+	defer backing.Close() //nolint:errcheck // the loop device holds it
 	if info, err := backing.Stat(); err != nil || info.Size() < size {
 		if err := errors.Join(err, backing.Truncate(size)); err != nil {
 			return nil, err
@@ -89,8 +89,8 @@ func openLoop(path string, size int64) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer control.Close()
-	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}} //nolint:gosec // a descriptor
+	defer control.Close() //nolint:errcheck // nothing was written
+	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], path)
 	for {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
@@ -123,12 +123,12 @@ func detachLoops(dir string) error {
 	}
 	var errs []error
 	for _, at := range list {
-		text, err := os.ReadFile(at) //nolint:gosec // of sysfs
+		text, err := os.ReadFile(at)
 		if err != nil || !strings.HasPrefix(string(text), dir+"/") {
 			continue
 		}
 		device := "/dev/" + strings.Split(at, "/")[3]
-		file, err := os.OpenFile(device, os.O_RDWR, 0) //nolint:gosec // as named by sysfs
+		file, err := os.OpenFile(device, os.O_RDWR, 0)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -164,7 +164,7 @@ var errLocked = errors.New("it is locked")
 
 // lockFile opens a file and locks it. The lock ends with the file, so with this process.
 func lockFile(path string, wait bool) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // of our directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -195,17 +195,17 @@ func makeRoom(base string, log *slog.Logger) (undo func()) {
 		return func() {}
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(string(was))); err == nil && n < inotifyInstances {
-		err = errors.Join(os.WriteFile(kept, was, 0o600), os.WriteFile(file, []byte(strconv.Itoa(inotifyInstances)), 0o600))
+		err = errors.Join(os.WriteFile(kept, was, 0o600), os.WriteFile(file, []byte(strconv.Itoa(inotifyInstances)), 0o600)) //nolint:gosec // a sysctl and what is kept of it
 		if err != nil {
 			log.Warn("raise the limit of inotify instances", "error", err)
 		}
 	}
 	return func() {
-		was, err := os.ReadFile(kept) //nolint:gosec // of the cache
+		was, err := os.ReadFile(kept)
 		if err != nil || simulators(base) > 0 {
 			return
 		}
-		if err := errors.Join(os.WriteFile(file, was, 0o600), os.Remove(kept)); err != nil {
+		if err := errors.Join(os.WriteFile(file, was, 0o600), os.Remove(kept)); err != nil { //nolint:gosec // a sysctl
 			log.Warn("restore the limit of inotify instances", "error", err)
 		}
 	}

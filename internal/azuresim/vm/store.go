@@ -77,12 +77,12 @@ func immutable(rel string) bool {
 }
 
 func copyFile(from, to string) error {
-	in, err := os.Open(from) //nolint:gosec // of the store
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // of the copy
+	defer in.Close() //nolint:errcheck // it was read only
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

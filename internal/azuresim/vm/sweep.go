@@ -43,7 +43,7 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 	if err != nil {
 		return nil, "", err
 	}
-	defer turn.Close()
+	defer turn.Close() //nolint:errcheck // a lock
 	entries, err := os.ReadDir(base)
 	if err != nil {
 		return nil, "", err
@@ -56,7 +56,7 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 		if err := sweep(ctx, filepath.Join(base, e.Name()), log); err != nil {
 			log.Warn("sweep what a killed simulator left", "directory", e.Name(), "error", err)
 		}
-		if text, err := os.ReadFile(filepath.Join(base, e.Name(), prefixName)); err == nil { //nolint:gosec // of the cache
+		if text, err := os.ReadFile(filepath.Join(base, e.Name(), prefixName)); err == nil {
 			taken[string(text)] = true
 		}
 	}
@@ -77,7 +77,7 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 
 // sweep removes what a simulator left, unless it lives. A directory that is not a simulator's stays.
 func sweep(ctx context.Context, dir string, log *slog.Logger) error {
-	text, err := os.ReadFile(filepath.Join(dir, prefixName)) //nolint:gosec // of the cache
+	text, err := os.ReadFile(filepath.Join(dir, prefixName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -91,7 +91,7 @@ func sweep(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer held.Close()
+	defer held.Close() //nolint:errcheck // a lock
 	prefix := strings.TrimSpace(string(text))
 	if len(prefix) != prefixLetters {
 		return fmt.Errorf("sweep %s: it is not a simulator's", dir)

@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 
 func (*world) Now() time.Time                           { return time.Now() }
 func (*world) After(d time.Duration, fn func())         { time.AfterFunc(d, fn) }
-func (*world) Rand(string) *mathrand.Rand               { return mathrand.New(mathrand.NewPCG(1, 2)) } //nolint:gosec // a test
+func (*world) Rand(string) *mathrand.Rand               { return mathrand.New(mathrand.NewPCG(1, 2)) }
 func (*world) Reach(_, _ string, _ int) (string, error) { return "", azuresim.ErrUnreachable }
 
 func (*world) RouteFrom(string, netip.AddrPort) (string, int, error) {
@@ -137,7 +137,7 @@ func publicKey(t *testing.T) string {
 	}
 	var wire []byte
 	for _, part := range [][]byte{[]byte("ssh-ed25519"), pub} {
-		wire = binary.BigEndian.AppendUint32(wire, uint32(len(part))) //nolint:gosec // short
+		wire = binary.BigEndian.AppendUint32(wire, uint32(len(part)))
 		wire = append(wire, part...)
 	}
 	return "ssh-ed25519 " + base64.StdEncoding.EncodeToString(wire) + " test"

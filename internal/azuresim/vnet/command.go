@@ -20,16 +20,16 @@ const namespaces = "/run/netns"
 
 func namespacePath(name string) string { return filepath.Join(namespaces, name) }
 
-// run runs a command and gives it its input. The error has what the command said.
-func run(ctx context.Context, input, name string, args ...string) error {
+// ip runs iproute2's ip and gives it its input. The error has what it said.
+func ip(ctx context.Context, input string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // ip and nft, with names that are made here
+	cmd := exec.CommandContext(ctx, "ip", args...) //nolint:gosec // names that are made here
 	cmd.Stdin = strings.NewReader(input)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run %s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+		return fmt.Errorf("run ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ func deleteNamespace(ctx context.Context, name string) error {
 	if _, err := os.Lstat(namespacePath(name)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return run(ctx, "", "ip", "netns", "delete", name)
+	return ip(ctx, "", "netns", "delete", name)
 }
 
 // Sweep removes all namespaces and links whose names begin with the prefix: what a killed process left. Nothing that
@@ -82,7 +82,7 @@ func sweepLinks(ctx context.Context, namespace, prefix string) error {
 		if namespace != "" {
 			args = append([]string{"-n", namespace}, args...)
 		}
-		errs = append(errs, run(ctx, "", "ip", args...))
+		errs = append(errs, ip(ctx, "", args...))
 	}
 	return errors.Join(errs...)
 }

@@ -101,9 +101,10 @@ func blobPath(digest string) string {
 func imageOf(root *os.Root, registry, name string) (digest, media string) {
 	var index struct {
 		Manifests []struct {
-			MediaType, Digest string
-			Annotations       map[string]string
-		}
+			MediaType   string            `json:"mediaType"`
+			Digest      string            `json:"digest"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"manifests"`
 	}
 	text, err := root.ReadFile("oci/index.json")
 	if err != nil || json.Unmarshal(text, &index) != nil {
@@ -129,9 +130,10 @@ func mediaOf(root *os.Root, digest string) string {
 		return ""
 	}
 	var manifest struct {
-		SchemaVersion     int
-		MediaType         string
-		Manifests, Layers []json.RawMessage
+		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
+		Manifests     []json.RawMessage `json:"manifests"`
+		Layers        []json.RawMessage `json:"layers"`
 	}
 	text, err := root.ReadFile(blobPath(digest))
 	if err != nil || json.Unmarshal(text, &manifest) != nil || manifest.SchemaVersion != 2 {

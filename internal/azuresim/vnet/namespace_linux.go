@@ -123,14 +123,14 @@ func Missing(ctx context.Context) []string {
 		return out
 	}
 	name := "try" + strings.ToLower(rand.Text())[:8]
-	if err := run(ctx, "", "ip", "netns", "add", name); err != nil {
+	if err := ip(ctx, "", "netns", "add", name); err != nil {
 		return append(out, "network namespaces: "+lastLine(err))
 	}
 	defer func() { _ = deleteNamespace(context.WithoutCancel(ctx), name) }() // It was ours alone; nobody waits for it.
-	if err := run(ctx, "", "ip", "-n", name, "link", "add", "try0", "type", "veth", "peer", "name", "try1"); err != nil {
+	if err := ip(ctx, "", "-n", name, "link", "add", "try0", "type", "veth", "peer", "name", "try1"); err != nil {
 		return append(out, "veth links: "+lastLine(err))
 	}
-	if err := run(ctx, ruleset(nil), "ip", "netns", "exec", name, "nft", "-f", "-"); err != nil {
+	if err := ip(ctx, ruleset(nil), "netns", "exec", name, "nft", "-f", "-"); err != nil {
 		out = append(out, "nftables with connection tracking and tproxy: "+lastLine(err))
 	}
 	ns, err := os.Open(namespacePath(name))

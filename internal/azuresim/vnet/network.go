@@ -120,7 +120,7 @@ func New(ctx context.Context, vnetID string, c Config) (*Network, error) {
 }
 
 func (n *Network) start(ctx context.Context) error {
-	if err := run(ctx, "", "ip", "netns", "add", n.name); err != nil {
+	if err := ip(ctx, "", "netns", "add", n.name); err != nil {
 		return err
 	}
 	n.made = true
@@ -131,13 +131,13 @@ func (n *Network) start(ctx context.Context) error {
 	n.ns = ns
 	// The default route into lo is a black hole: it lets proxy_arp answer for every address, and the forward chain
 	// drops what takes it, silently as Azure does.
-	err = run(ctx, `link set lo up
+	err = ip(ctx, `link set lo up
 address add 168.63.129.16/32 dev lo
 address add 169.254.169.254/32 dev lo
 address add 100.127.0.1/32 dev lo
 route add local 100.64.0.0/10 dev lo
 route add default dev lo
-`, "ip", "-n", n.name, "-batch", "-")
+`, "-n", n.name, "-batch", "-")
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (n *Network) Attach(ctx context.Context, p Port) (path string, err error) {
 			err = fmt.Errorf("attach machine %s: %w", p.Machine.Name, errors.Join(err, n.remove(g)))
 		}
 	}()
-	if err := run(ctx, "", "ip", "netns", "add", g.name); err != nil {
+	if err := ip(ctx, "", "netns", "add", g.name); err != nil {
 		return "", err
 	}
 	g.made = true
@@ -200,7 +200,7 @@ link set LINK up
 route add ADDRESS/32 dev LINK src GATEWAY
 neighbour replace ADDRESS lladdr MAC dev LINK nud permanent
 `)
-	if err := run(ctx, batch, "ip", "-n", n.name, "-batch", "-"); err != nil {
+	if err := ip(ctx, batch, "-n", n.name, "-batch", "-"); err != nil {
 		return "", err
 	}
 	if err := n.sysctl(map[string]string{
@@ -288,7 +288,7 @@ func (n *Network) remove(g *guest) error {
 		errs = append(errs, n.apply(ctx))
 	}
 	if n.has(g.link) {
-		errs = append(errs, run(ctx, "", "ip", "-n", n.name, "link", "delete", g.link))
+		errs = append(errs, ip(ctx, "", "-n", n.name, "link", "delete", g.link))
 	}
 	return errors.Join(append(errs, deleteNamespace(ctx, g.name))...)
 }
@@ -317,7 +317,7 @@ func (n *Network) Close() error {
 		guests = append(guests, g)
 	}
 	for c := range n.conns {
-		c.Close()
+		_ = c.Close() // It goes either way.
 	}
 	n.mu.Unlock()
 	n.end()
@@ -353,7 +353,7 @@ func (n *Network) apply(ctx context.Context) error {
 	if text == n.rules {
 		return nil
 	}
-	if err := run(ctx, text, "ip", "netns", "exec", n.name, "nft", "-f", "-"); err != nil {
+	if err := ip(ctx, text, "netns", "exec", n.name, "nft", "-f", "-"); err != nil {
 		return err
 	}
 	n.rules = text

@@ -113,7 +113,7 @@ echo "leased $ip/$mask via $router dns $dns name $hostname domain $domain routes
 }
 
 // real skips where no network can be carried, and sweeps what the test leaves.
-func real(t *testing.T, prefix string) {
+func rooted(t *testing.T, prefix string) {
 	t.Helper()
 	if missing := vnet.Missing(t.Context()); len(missing) > 0 {
 		t.Skip("this machine lacks: " + strings.Join(missing, "; "))
@@ -143,7 +143,7 @@ func prefixed(t *testing.T, prefix string) []string {
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	prefix := prefixOf("s")
-	real(t, prefix)
+	rooted(t, prefix)
 	n, err := vnet.New(t.Context(), "/v", vnet.Config{Prefix: prefix, Cloud: cloud{}})
 	if err != nil {
 		t.Fatal(err)
@@ -196,10 +196,10 @@ func TestSweep(t *testing.T) {
 // prefixOf is a prefix that only this process uses.
 func prefixOf(letter string) string { return fmt.Sprintf("%s%04x", letter, os.Getpid()&0xffff) }
 
-func TestNetwork(t *testing.T) {
+func TestNetwork(t *testing.T) { //nolint:maintidx // one network is looked at from all sides
 	t.Parallel()
 	prefix := prefixOf("t")
-	real(t, prefix)
+	rooted(t, prefix)
 	mirror := t.TempDir()
 	if err := os.WriteFile(filepath.Join(mirror, "hello"), []byte("packages"), 0o600); err != nil {
 		t.Fatal(err)

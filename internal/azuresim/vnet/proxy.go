@@ -7,14 +7,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/lazuli-dev/lazuli/internal/azuresim"
 )
 
 const (
@@ -84,7 +84,7 @@ func (n *Network) Probe(ctx context.Context, machineID string, port int, path st
 	if err != nil {
 		return false
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close() // The status was read.
 	return resp.StatusCode == http.StatusOK
 }
 
@@ -110,7 +110,7 @@ func (n *Network) proxy(c net.Conn) {
 		back, err = n.answering(from.Machine.ID, netip.AddrPortFrom(firstByte(to.Addr(), 127), to.Port()))
 	}
 	if err == nil && !n.track(back) {
-		back.Close()
+		_ = back.Close() // Nobody may have it any more.
 		err = net.ErrClosed
 	}
 	if err != nil {
@@ -121,7 +121,7 @@ func (n *Network) proxy(c net.Conn) {
 		return
 	}
 	defer n.forget(back)
-	splice(c, back)
+	azuresim.Splice(c, back)
 }
 
 // answering connects to whatever answers at a public address.
@@ -144,24 +144,4 @@ func firstByte(a netip.Addr, b byte) netip.Addr {
 	bytes := a.Unmap().As4()
 	bytes[0] = b
 	return netip.AddrFrom4(bytes)
-}
-
-// splice copies both ways until both ends are done. A half-closed side stays half-closed; a broken one ends both.
-func splice(a, b net.Conn) {
-	var g sync.WaitGroup
-	pipe := func(dst, src net.Conn) {
-		_, err := io.Copy(dst, src)
-		h, can := dst.(interface{ CloseWrite() error })
-		if err == nil && can {
-			_ = h.CloseWrite() // Either end may go at any time.
-			return
-		}
-		dst.Close()
-		if err != nil {
-			src.Close()
-		}
-	}
-	g.Go(func() { pipe(a, b) })
-	pipe(b, a)
-	g.Wait()
 }

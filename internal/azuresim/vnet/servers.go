@@ -105,7 +105,7 @@ func (n *Network) accept(l net.Listener, fn func(net.Conn)) {
 			continue
 		}
 		if !n.track(c) {
-			c.Close()
+			_ = c.Close() // It goes either way.
 			return
 		}
 		n.group.Go(func() {
@@ -134,7 +134,7 @@ func (n *Network) track(c net.Conn) bool {
 }
 
 func (n *Network) forget(c net.Conn) {
-	c.Close()
+	_ = c.Close() // It goes either way.
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.conns, c)
