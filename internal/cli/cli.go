@@ -34,6 +34,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/server"
 )
 
 // The exit codes.
@@ -52,7 +53,8 @@ type app struct {
 	out     io.Writer
 	errOut  io.Writer
 	getenv  func(string) string
-	started bool // the arguments were good, a command began
+	started bool                 // the arguments were good, a command began
+	atHub   func(*server.Server) // of tests: sees the hub of serve and demo before it runs
 
 	url, apiKey, caFile, project string
 }
@@ -61,12 +63,16 @@ type app struct {
 // its exit code. It ends early when ctx does. Environment variables are read
 // through getenv only.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	a := &app{stdin: stdin, out: stdout, errOut: stderr, getenv: getenv}
+	a := &app{stdin: stdin, out: stdout, errOut: stderr, getenv: getenv, atHub: func(*server.Server) {}}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK

@@ -149,6 +149,7 @@ func (a *app) demoIn(ctx context.Context, o demoOptions, dir string, logTo io.Wr
 	if err != nil {
 		return err
 	}
+	a.atHub(s.hub)
 	s.start(ctx)
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.ready(s.ctx); err != nil {
