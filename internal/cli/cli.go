@@ -17,7 +17,8 @@
 // that output can be piped. Nothing is asked interactively.
 //
 // It refuses to talk to the store, the engine or Azure, to keep state between
-// calls, and to print a secret.
+// calls, and to print a secret, but for a kubeconfig and a new API key, which are
+// asked for as such.
 package cli
 
 import (
@@ -112,7 +113,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused by the hub,
 	root.AddCommand(
 		a.serveCommand(), a.simCommand(), a.demoCommand(),
 		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(),
-		a.kubeconfigCommand(), a.applyCommand(), a.versionCommand(),
+		a.kubeconfigCommand(), a.applyCommand(), a.userCommand(), a.apiKeyCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -198,9 +198,11 @@ func (a *app) demoCluster(s *stack, o demoOptions, dir string) (done bool, err e
 		return false, err
 	}
 	defer c.Close()
-	if c, err = inProject(s.ctx, c, defaultProject); err != nil {
+	project, err := findProject(s.ctx, c, defaultProject)
+	if err != nil {
 		return false, err
 	}
+	c = c.In(project)
 	manifest, err := o.manifest()
 	if err != nil {
 		return false, err
