@@ -281,14 +281,16 @@ func nameIsFree[T any, P object[T]](ctx context.Context, r store.Reader, o P) er
 }
 
 // nameTaken says which field is at fault for a DuplicateName.
-func nameTaken(err error, name string) error {
+func nameTaken(err error, name string) error { return taken(err, titlePath, name) }
+
+func taken(err error, path, name string) error {
 	if lazuli.CodeOf(err) != lazuli.CodeDuplicateName {
 		return err
 	}
 	return &lazuli.Error{
 		Code:    lazuli.CodeDuplicateName,
-		Message: fmt.Sprintf("%s: the name %q is taken in this project", titlePath, shorten(name)),
-		Fields:  lazuli.Fields{{Path: titlePath, Message: "is taken in this project"}},
+		Message: fmt.Sprintf("%s: the name %q is taken", path, shorten(name)),
+		Fields:  lazuli.Fields{{Path: path, Message: "is taken"}},
 	}
 }
 

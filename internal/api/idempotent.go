@@ -53,7 +53,7 @@ func repeated[T any, P object[T]](a *API, c *call, o P) (string, error) {
 		return "", err
 	}
 	if !same {
-		return "", nameTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), title(o))
+		return "", titleTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), o)
 	}
 	return old.Head().UID, nil
 }
@@ -79,9 +79,17 @@ func createOnce[T any, P object[T]](a *API, c *call, o P, write func(store.Tx) e
 	}
 	uid, again := repeated[T, P](a, c, o)
 	if uid == "" && again == nil { // deleted meanwhile
-		again = nameTaken(err, title(o))
+		again = titleTaken(err, o)
 	}
 	return uid, again
+}
+
+// titleTaken is nameTaken for a new object.
+func titleTaken(err error, o lazuli.Object) error {
+	if u, ok := o.(*lazuli.User); ok {
+		return taken(err, emailPath, u.Email)
+	}
+	return nameTaken(err, title(o))
 }
 
 // title is what a name has to be unique as.

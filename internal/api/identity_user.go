@@ -40,15 +40,18 @@ func userRoutes() []route {
 	}
 }
 
+// emailPath is the field of what users are unique by.
+const emailPath = "spec.emailId"
+
 // checkPerson checks what a user is called, and returns the name to show.
 func checkPerson(f *lazuli.Fields, email, first, last string) string {
 	switch {
 	case strings.TrimSpace(email) == "":
-		f.Add("spec.emailId", "is required")
+		f.Add(emailPath, "is required")
 	case len(email) > maxEmail || strings.ContainsAny(email, " \t\r\n\x00") || strings.TrimSpace(email) != email:
-		f.Add("spec.emailId", "is no name to sign in with: it has blanks, or more than %d bytes", maxEmail)
+		f.Add(emailPath, "is no name to sign in with: it has blanks, or more than %d bytes", maxEmail)
 	}
-	checkText(f, "spec.emailId", email, maxEmail)
+	checkText(f, emailPath, email, maxEmail)
 	checkText(f, "spec.firstName", first, maxPersonName)
 	checkText(f, "spec.lastName", last, maxPersonName)
 	return orElse(strings.TrimSpace(first+" "+last), email)
@@ -293,7 +296,7 @@ func updateUser(a *API, c *call) (any, error) {
 		next.Roles = unique(in.Spec.Roles)
 		return w.assign(&f, "spec.", &u.Assignment, next)
 	})
-	return nil, nameTaken(err, in.Spec.EmailID)
+	return nil, taken(err, emailPath, in.Spec.EmailID)
 }
 
 // userPatch is what PATCH /v1/users/{uid} can change.
@@ -322,7 +325,7 @@ func patchUser(a *API, c *call) (any, error) {
 		}
 		return f.Err()
 	})
-	return nil, nameTaken(err, email)
+	return nil, taken(err, emailPath, email)
 }
 
 // orKeep is what a pointer points at, or else otherwise.

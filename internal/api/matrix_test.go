@@ -105,7 +105,7 @@ func newMatrixWorld(t *testing.T, p persona) *matrixWorld {
 	secret, w.me = w.keyOf("persona", "", roles)
 	w.roles = roles.ProjectRoles[w.project]
 	w.machine = testUID("machine", "canary")
-	w.add(&lazuli.Machine{Meta: lazuli.Meta{UID: w.machine, Name: "canary-machine", Project: w.project}, ClusterUID: w.cluster, Pool: "w1"})
+	w.add(&lazuli.Machine{Meta: lazuli.Meta{UID: w.machine, Name: "canary-machine", Project: w.project}, ClusterUID: w.cluster, Pool: "w1", State: lazuli.MachineRunning})
 	project := w.project
 	if !p.home {
 		project = ""
@@ -137,7 +137,7 @@ func (w *matrixWorld) ask(method, path string, body any, header []string) (int, 
 		}
 	}
 	out := leaver{httptest.NewRecorder(), cancel}
-	w.api.Handler().ServeHTTP(out, req)
+	w.handler().ServeHTTP(out, req)
 	return out.Code, out.Body.Bytes()
 }
 

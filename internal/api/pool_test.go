@@ -249,7 +249,7 @@ func TestChangesAtOnce(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, config+"/machinePools", bytes.NewReader(body))
 			r.Header.Set("ApiKey", adminKey)
 			rec := httptest.NewRecorder()
-			w.api.Handler().ServeHTTP(rec, r)
+			w.handler().ServeHTTP(rec, r)
 			if rec.Code != http.StatusCreated {
 				t.Errorf("pool %d: %d %s", i, rec.Code, rec.Body)
 			}

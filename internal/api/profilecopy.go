@@ -129,7 +129,7 @@ func profileNameIsFree(a *API, c *call, p *lazuli.Profile) error {
 	err := a.Store.ByUnique(c.ctx(), p.Index().Unique, &lazuli.Profile{})
 	switch {
 	case err == nil:
-		return nameTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), title(p))
+		return titleTaken(lazuli.Errorf(lazuli.CodeDuplicateName, "taken"), p)
 	case lazuli.CodeOf(err) == lazuli.CodeNotFound:
 		return nil
 	default:

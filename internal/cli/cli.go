@@ -17,7 +17,8 @@
 // that output can be piped. Nothing is asked interactively.
 //
 // It refuses to talk to the store, the engine or Azure, to keep state between
-// calls, and to print a secret.
+// calls, and to print a secret, but for a kubeconfig and a new API key, which are
+// asked for as such.
 package cli
 
 import (
@@ -34,6 +35,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/server"
 )
 
 // The exit codes.
@@ -52,7 +54,8 @@ type app struct {
 	out     io.Writer
 	errOut  io.Writer
 	getenv  func(string) string
-	started bool // the arguments were good, a command began
+	started bool                 // the arguments were good, a command began
+	atHub   func(*server.Server) // of tests: sees the hub of serve and demo before it runs
 
 	url, apiKey, caFile, project string
 }
@@ -61,12 +64,16 @@ type app struct {
 // its exit code. It ends early when ctx does. Environment variables are read
 // through getenv only.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	a := &app{stdin: stdin, out: stdout, errOut: stderr, getenv: getenv}
+	a := &app{stdin: stdin, out: stdout, errOut: stderr, getenv: getenv, atHub: func(*server.Server) {}}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
@@ -105,8 +112,8 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused by the hub,
 	flags.StringVar(&a.project, "project", "", "name of the project (LAZULI_PROJECT; default "+defaultProject+")")
 	root.AddCommand(
 		a.serveCommand(), a.simCommand(), a.demoCommand(),
-		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(), a.apiKeyCommand(),
-		a.kubeconfigCommand(), a.applyCommand(), a.versionCommand(),
+		a.accountCommand(), a.profileCommand(), a.packCommand(), a.clusterCommand(),
+		a.kubeconfigCommand(), a.applyCommand(), a.userCommand(), a.apiKeyCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -35,6 +35,21 @@ func first(values ...string) string {
 
 // connect makes a client in the project's scope. The caller closes it.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
+	c, err := a.connectTenant()
+	if err != nil {
+		return nil, err
+	}
+	uid, err := findProject(ctx, c, first(a.project, a.getenv(envProject), defaultProject))
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c.In(uid), nil
+}
+
+// connectTenant makes a client in the tenant's scope, for what is in no
+// project. The caller closes it.
+func (a *app) connectTenant() (*client.Client, error) {
 	key := first(a.apiKey, a.getenv(envAPIKey))
 	if key == "" {
 		return nil, &usageError{err: &lazuli.Error{
@@ -49,27 +64,23 @@ func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, &usageError{err: err}
 	}
-	scoped, err := inProject(ctx, c, first(a.project, a.getenv(envProject), defaultProject))
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	return scoped, nil
+	return c, nil
 }
 
-func inProject(ctx context.Context, c *client.Client, name string) (*client.Client, error) {
+// findProject is the uid of a project.
+func findProject(ctx context.Context, c *client.Client, name string) (string, error) {
 	projects, err := c.Projects(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	names := make([]string, 0, len(projects))
 	for _, p := range projects {
 		if strings.EqualFold(p.Metadata.Name, name) || p.Metadata.UID == name {
-			return c.In(p.Metadata.UID), nil
+			return p.Metadata.UID, nil
 		}
 		names = append(names, p.Metadata.Name)
 	}
-	return nil, &lazuli.Error{
+	return "", &lazuli.Error{
 		Code: lazuli.CodeNotFound, Message: "project \"" + name + "\" is not there, or not for this key",
 		Remedy: "choose one of: " + strings.Join(names, ", "),
 	}

@@ -149,6 +149,7 @@ func (a *app) demoIn(ctx context.Context, o demoOptions, dir string, logTo io.Wr
 	if err != nil {
 		return err
 	}
+	a.atHub(s.hub)
 	s.start(ctx)
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.ready(s.ctx); err != nil {
@@ -197,9 +198,11 @@ func (a *app) demoCluster(s *stack, o demoOptions, dir string) (done bool, err e
 		return false, err
 	}
 	defer c.Close()
-	if c, err = inProject(s.ctx, c, defaultProject); err != nil {
+	project, err := findProject(s.ctx, c, defaultProject)
+	if err != nil {
 		return false, err
 	}
+	c = c.In(project)
 	manifest, err := o.manifest()
 	if err != nil {
 		return false, err

@@ -3,10 +3,25 @@
 package cli
 
 import (
+	"context"
 	"io"
+	"net/http"
+	"strings"
 
+	"github.com/lazuli-dev/lazuli/internal/server"
 	"github.com/lazuli-dev/lazuli/internal/wire"
 )
+
+// RunHub is Run without standard input, for serve and demo, with a handler around
+// all that the hub serves.
+func RunHub(
+	ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string, around func(http.Handler) http.Handler,
+) int {
+	a := &app{
+		stdin: strings.NewReader(""), out: stdout, errOut: stderr, getenv: getenv, atHub: func(s *server.Server) { s.Wrap(around) },
+	}
+	return a.run(ctx, args)
+}
 
 // ShowLines shows moments one after the other as lines.
 func ShowLines(w io.Writer, moments []wire.ClusterTasks) {

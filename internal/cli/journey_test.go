@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lazuli-dev/lazuli/internal/cli"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 )
 
 // exampleFile is the example as a user has it.
@@ -51,11 +53,20 @@ func (s *safeBuffer) String() string {
 
 func nothing(string) string { return "" }
 
+// run starts a command whose hub, if it has one, has every answer held against
+// the contract.
 func run(t *testing.T, getenv func(string) string, args ...string) *background {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &background{cancel: cancel, done: make(chan int, 1)}
-	go func() { b.done <- cli.Run(ctx, args, strings.NewReader(""), &b.said, &b.said, getenv) }()
+	c, err := contract.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := func(h http.Handler) http.Handler {
+		return c.Handler(h, func(err error) { t.Errorf("not as the contract has it: %v", err) })
+	}
+	go func() { b.done <- cli.RunHub(ctx, args, &b.said, &b.said, getenv, checked) }()
 	t.Cleanup(func() { b.stop() })
 	return b
 }

@@ -72,6 +72,7 @@ its environment variable is LAZULI_ and the path in upper case, LAZULI_TLS_CERTF
 		if p := hub.FirstPassword(); !p.Empty() {
 			a.note("the user admin signs in with the password %s\nit is shown this once: change it after the first sign-in\n", p.Reveal())
 		}
+		a.atHub(hub)
 		return hub.Run(cmd.Context())
 	}
 	return cmd

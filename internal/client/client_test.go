@@ -21,13 +21,31 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 )
 
-const uid = "0123456789abcdef01234567"
+const (
+	uid     = "0123456789abcdef01234567"
+	cluster = `{"metadata":{"name":"c","uid":"` + uid + `"}}`
+)
 
-// hub serves one handler over TLS and returns a client of it.
+// server serves one handler and returns a client of it.
+type server func(*testing.T, http.HandlerFunc) (*client.Client, *httptest.Server)
+
+// hub serves one handler over TLS and returns a client of it. What it answers is
+// held against the contract: the client is tested with what a hub may say.
 func hub(t *testing.T, h http.HandlerFunc) (*client.Client, *httptest.Server) {
+	t.Helper()
+	c, err := contract.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stranger(t, c.Handler(h, func(err error) { t.Errorf("not as the contract has it: %v", err) }).ServeHTTP)
+}
+
+// stranger is something in the hub's place that knows no contract.
+func stranger(t *testing.T, h http.HandlerFunc) (*client.Client, *httptest.Server) {
 	t.Helper()
 	srv := httptest.NewTLSServer(h)
 	t.Cleanup(srv.Close)
@@ -86,7 +104,7 @@ func TestPathsAreEscapedOnce(t *testing.T) {
 		if got := r.URL.EscapedPath(); got != "/v1/spectroclusters/..%2Fx%3Fy%20z" {
 			t.Errorf("path %s", got)
 		}
-		answer(w, http.StatusOK, palette.Cluster{})
+		answer(w, http.StatusOK, json.RawMessage(cluster))
 	})
 	if _, err := c.Cluster(t.Context(), "../x?y z"); err != nil {
 		t.Error(err)
@@ -103,27 +121,28 @@ func TestRefusals(t *testing.T) {
 		code        lazuli.Code
 		contains    string
 		fields      int
+		serve       server
 	}{
 		{
 			"findings per field and the remedy come through", http.StatusBadRequest, "application/json",
 			`{"code":"InvalidField","message":"spec.a: bad","details":{"fields":[{"field":"spec.a","message":"bad"}],"remedy":"mend it"}}`,
-			lazuli.CodeInvalidField, "spec.a: bad", 1,
+			lazuli.CodeInvalidField, "spec.a: bad", 1, hub,
 		},
 		{
 			"an internal error carries the reference for the logs", http.StatusInternalServerError, "application/json; charset=utf-8",
-			`{"code":"InternalError","message":"broke","ref":"r1"}`, lazuli.CodeInternal, "(reference r1)", 0,
+			`{"code":"InternalError","message":"broke","ref":"r1"}`, lazuli.CodeInternal, "(reference r1)", 0, hub,
 		},
 		{
 			"something before the hub that speaks HTML", http.StatusBadGateway, "text/html",
-			"<html>canary</html>", lazuli.CodeUnavailable, "the hub answered 502", 0,
+			"<html>canary</html>", lazuli.CodeUnavailable, "the hub answered 502", 0, stranger,
 		},
-		{"a code out of the status", http.StatusUnauthorized, "", "", lazuli.CodeUnauthenticated, "401", 0},
-		{"JSON that is no error of ours", http.StatusForbidden, "application/json", `[]`, lazuli.CodeForbidden, "403", 0},
-		{"a redirect is not followed: it would carry the key away", http.StatusFound, "", "", lazuli.CodeInternal, "302", 0},
+		{"a code out of the status", http.StatusUnauthorized, "", "", lazuli.CodeUnauthenticated, "401", 0, stranger},
+		{"JSON that is no error of ours", http.StatusForbidden, "application/json", `[]`, lazuli.CodeForbidden, "403", 0, stranger},
+		{"a redirect is not followed: it would carry the key away", http.StatusFound, "", "", lazuli.CodeInternal, "302", 0, stranger},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			t.Parallel()
-			c, _ := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+			c, _ := tt.serve(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", tt.contentType)
 				w.Header().Set("Location", "https://example.com/")
 				w.WriteHeader(tt.status)
@@ -167,7 +186,7 @@ func TestRetries(t *testing.T) {
 					answer(w, tt.status, palette.Error{Code: "Unavailable", Message: "later"})
 					return
 				}
-				answer(w, http.StatusOK, palette.Cluster{})
+				answer(w, http.StatusOK, json.RawMessage(cluster))
 			})
 			err := tt.call(t.Context(), c)
 			if (err == nil) != tt.good || calls.Load() != tt.calls {
@@ -234,8 +253,13 @@ func TestNewRefuses(t *testing.T) {
 func TestClustersFollowsPages(t *testing.T) {
 	t.Parallel()
 	c, _ := hub(t, func(w http.ResponseWriter, r *http.Request) {
+		item := palette.ClusterSummary{Metadata: palette.ObjectMeta{Name: "a" + r.URL.Query().Get("continue")}}
+		item.SpecSummary.CloudConfig.MachinePools = []palette.MachinePoolMeta{}
+		item.SpecSummary.ClusterProfileTemplates = []palette.ClusterProfileTemplateMeta{}
+		item.Status.Health.Conditions = []palette.HealthCondition{}
+		item.Status.Location = json.RawMessage(`{}`)
 		page := palette.List[palette.ClusterSummary]{
-			Items:    []palette.ClusterSummary{{Metadata: palette.ObjectMeta{Name: "a" + r.URL.Query().Get("continue")}}},
+			Items:    []palette.ClusterSummary{item},
 			ListMeta: &palette.ListMeta{},
 		}
 		if r.URL.Query().Get("continue") == "" {

@@ -188,8 +188,32 @@ func (c *Contract) CheckAnswer(operation string, status int, h http.Header, body
 	if res == nil {
 		return fmt.Errorf("operation %s answers %d, which the contract does not name", operation, status)
 	}
-	if err := checkContent(res.Value, h, body); err != nil {
+	err = checkContent(res.Value, h, body)
+	if err == nil && status >= http.StatusBadRequest {
+		err = c.checkError(h, body)
+	}
+	if err != nil {
 		return fmt.Errorf("answer %d of operation %s: %w", status, operation, err)
+	}
+	return nil
+}
+
+// checkError holds an answer against the one form that errors have. The schema
+// requires none of its members, as Palette's does not; clients live by two.
+func (c *Contract) checkError(h http.Header, body []byte) error {
+	form := c.doc.Components.Responses["Error"]
+	if form == nil {
+		return errors.New("the contract has no form of errors")
+	}
+	if err := checkContent(form.Value, h, body); err != nil {
+		return err
+	}
+	var e struct{ Code, Message string }
+	if err := json.Unmarshal(body, &e); err != nil {
+		return fmt.Errorf("read the error: %w", err)
+	}
+	if e.Code == "" || e.Message == "" {
+		return fmt.Errorf("the error names no code or no message: %s", shorten(string(body)))
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Find returns the operation of the document that serves a path. A literal
-// segment goes before a parameter.
+// Find returns the operation of the document that serves a path, escaped as it
+// was sent. A literal segment goes before a parameter.
 func (c *Contract) Find(method, path string) (Operation, bool) {
 	var best Operation
 	score := -1
@@ -54,7 +54,8 @@ func match(pattern, path string) int {
 
 // Handler serves as next does and reports every answer that the document does
 // not allow. An answer at a path that the document does not know must be an
-// error. It is for the servers of tests: it keeps whole bodies in memory.
+// error, in the form of all errors. It is for the servers of tests: it keeps
+// whole bodies in memory.
 func (c *Contract) Handler(next http.Handler, report func(error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
@@ -69,15 +70,19 @@ func (c *Contract) observe(r *http.Request, status int, h http.Header, body []by
 	if r.Method == http.MethodHead || r.Method == http.MethodOptions {
 		return nil
 	}
-	op, ok := c.Find(r.Method, r.URL.Path)
-	if !ok {
-		if status < http.StatusBadRequest {
-			return fmt.Errorf("%s %s answers %d: %w", r.Method, r.URL.Path, status, ErrUnknown)
+	path := r.URL.EscapedPath()
+	op, ok := c.Find(r.Method, path)
+	switch {
+	case ok:
+		if err := c.CheckAnswer(op.ID, status, h, body); err != nil {
+			return fmt.Errorf("%s %s: %w", r.Method, path, err)
 		}
-		return nil
-	}
-	if err := c.CheckAnswer(op.ID, status, h, body); err != nil {
-		return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, err)
+	case status < http.StatusBadRequest:
+		return fmt.Errorf("%s %s answers %d: %w", r.Method, path, status, ErrUnknown)
+	default:
+		if err := c.checkError(h, body); err != nil {
+			return fmt.Errorf("answer %d of %s %s: %w", status, r.Method, path, err)
+		}
 	}
 	return nil
 }
@@ -95,7 +100,7 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Write(b []byte) (int, error) {
-	if r.Header().Get("Content-Type") != eventStream {
+	if !isStream(r.Header()) {
 		r.body.Write(b)
 	}
 	return r.ResponseWriter.Write(b) //nolint:wrapcheck // a writer's error goes to its caller as it is
@@ -104,7 +109,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-const eventStream = "text/event-stream"
+func isStream(h http.Header) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "text/event-stream")
+}
 
 // Transport sends as next does and reports every answer that the document does
 // not allow: Handler for servers that run elsewhere.
@@ -121,17 +128,20 @@ type transport struct {
 // RoundTrip implements http.RoundTripper.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := t.next.RoundTrip(r)
-	if err != nil || strings.HasPrefix(res.Header.Get("Content-Type"), eventStream) {
-		return res, err //nolint:wrapcheck // a transport passes on what it got
-	}
-	body, err := io.ReadAll(res.Body)
-	if closeErr := res.Body.Close(); err == nil {
-		err = closeErr
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read an answer: %w", err)
+		return nil, err //nolint:wrapcheck // a transport passes on what it got
 	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
+	var body []byte
+	if !isStream(res.Header) {
+		body, err = io.ReadAll(res.Body)
+		if closeErr := res.Body.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read an answer: %w", err)
+		}
+		res.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	if err := t.c.observe(r, res.StatusCode, res.Header, body); err != nil {
 		t.report(err)
 	}

@@ -56,6 +56,7 @@ type Server struct {
 	engine   *reconcile.Engine
 	listener net.Listener
 	tls      *tls.Config
+	handler  http.Handler
 	password lazuli.Secret
 }
 
@@ -230,6 +231,7 @@ func (s *Server) compose(ctx context.Context, version string) error {
 	if err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
+	s.handler = s.api.Handler()
 	return nil
 }
 
@@ -273,12 +275,16 @@ func (s *Server) URL() string {
 	return "https://" + net.JoinHostPort(host, port)
 }
 
+// Wrap puts a handler around all that is served. It is for tests, which look at
+// every answer there, and has no effect once Run was called.
+func (s *Server) Wrap(around func(http.Handler) http.Handler) { s.handler = around(s.handler) }
+
 // Run serves until ctx ends, then lets requests and reconciles under way end
 // and closes everything. It returns nil after an orderly stop.
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	web := &http.Server{
-		Handler:           unhurried(s.api.Handler()),
+		Handler:           unhurried(s.handler),
 		TLSConfig:         s.tls,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,

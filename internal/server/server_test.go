@@ -20,6 +20,7 @@ import (
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/client"
+	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/internal/server"
 )
 
@@ -32,13 +33,21 @@ func config(t *testing.T) server.Config {
 	return cfg
 }
 
-// start runs a hub; stop ends it and returns what Run returned.
+// start runs a hub, with every answer held against the contract; stop ends it
+// and returns what Run returned.
 func start(t *testing.T, cfg server.Config) (hub *server.Server, stop func() error) {
 	t.Helper()
 	hub, err := server.New(t.Context(), cfg, "test", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, err := contract.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.Wrap(func(h http.Handler) http.Handler {
+		return c.Handler(h, func(err error) { t.Errorf("not as the contract has it: %v", err) })
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- hub.Run(ctx) }()

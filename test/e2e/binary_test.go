@@ -25,10 +25,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/lazuli-dev/lazuli/internal/contract"
 )
 
 // hub is the built binary, running hub and simulator, and a client that knows
-// nothing of our code.
+// nothing of our code but the contract, which it holds every answer against.
 type hub struct {
 	t       *testing.T
 	cmd     *exec.Cmd
@@ -76,7 +78,7 @@ func startHub(t *testing.T) *hub {
 			t.Errorf("the environment file lacks %s", name)
 		}
 	}
-	h.http = clientOf(t, h.env["LAZULI_CA_FILE"])
+	h.http = checkedClientOf(t, h.env["LAZULI_CA_FILE"])
 	return h
 }
 
@@ -92,6 +94,19 @@ func clientOf(t *testing.T, caFile string) *http.Client {
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
 	}
+}
+
+// checkedClientOf is a client of the hub; every answer to it is held against the
+// contract.
+func checkedClientOf(t *testing.T, caFile string) *http.Client {
+	t.Helper()
+	c, err := contract.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := clientOf(t, caFile)
+	out.Transport = c.Transport(out.Transport, func(err error) { t.Errorf("not as the contract has it: %v", err) })
+	return out
 }
 
 func freeAddress(t *testing.T) string {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lazuli-dev/lazuli/internal/contract"
 	"github.com/lazuli-dev/lazuli/test/e2e/tape"
 )
 
@@ -31,12 +30,7 @@ func TestRecordedClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := contract.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := startHub(t)
-	h.http.Transport = c.Transport(h.http.Transport, func(err error) { t.Errorf("not as the contract has it: %v", err) })
 	p := &tape.Player{Hub: h.stands(), Model: tape.NewModel(), Send: h.play, Gaps: tape.Gaps(), Await: await}
 	for i := range sessions {
 		begin := time.Now()

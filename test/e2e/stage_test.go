@@ -231,7 +231,7 @@ func (s *stage) startServe(binary string, azure map[string]string) {
 		if _, err := os.Stat(s.env["LAZULI_CA_FILE"]); err != nil {
 			return false
 		}
-		s.http = clientOf(s.t, s.env["LAZULI_CA_FILE"])
+		s.http = checkedClientOf(s.t, s.env["LAZULI_CA_FILE"])
 		resp, err := s.http.Get(s.env["LAZULI_URL"] + "/readyz")
 		if err != nil {
 			return false
