@@ -17,8 +17,7 @@
 // that output can be piped. Nothing is asked interactively.
 //
 // It refuses to talk to the store, the engine or Azure, to keep state between
-// calls, and to print a secret, but for a kubeconfig and a new API key, which are
-// asked for as such.
+// calls, and to print a secret; a kubeconfig, which is asked for as such, apart.
 package cli
 
 import (

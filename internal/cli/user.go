@@ -23,7 +23,7 @@ func (a *app) userCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create EMAIL", Short: "Add a user", Args: cobra.ExactArgs(1),
 		Long: `Add a user. EMAIL is the name to sign in with; no mail is sent. The user has no password yet: give an API key
-(apikey create NAME --user EMAIL), or the link that GET /v1/users/{uid} shows to who may manage the user.`,
+(apikey create NAME --user EMAIL -o FILE), or the link that GET /v1/users/{uid} shows to who may manage the user.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&in.FirstName, "first-name", "", "first name")
