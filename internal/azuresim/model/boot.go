@@ -42,8 +42,10 @@ type plan struct {
 	config *kubeadmConfig
 }
 
-func (m *machine) readPlan() (*plan, error) {
-	user, err := parseUserData(m.CustomData, m.ComputerName)
+func (m *machine) readPlan() (*plan, error) { return readPlan(m.CustomData, m.ComputerName) }
+
+func readPlan(customData []byte, hostname string) (*plan, error) {
+	user, err := parseUserData(customData, hostname)
 	if err != nil {
 		return nil, err
 	}

@@ -17,18 +17,11 @@ type Bootstrap struct {
 // ReadUserData reads custom data for a level that boots it by other means. It refuses what cloud-init and kubeadm refuse
 // before they ask anyone, in their words.
 func ReadUserData(customData []byte, hostname string) (*Bootstrap, error) {
-	user, err := parseUserData(customData, hostname)
+	p, err := readPlan(customData, hostname)
 	if err != nil {
 		return nil, err
 	}
-	call, err := findKubeadm(user)
-	if err != nil {
-		return nil, err
-	}
-	config, err := parseKubeadm(call.config)
-	if err != nil {
-		return nil, err
-	}
+	user, call, config := p.user, p.call, p.config
 	b := &Bootstrap{Init: call.action == actionInit, Config: call.config, Files: map[string]string{}, Loops: call.loops}
 	var node *nodeRegistration
 	if b.Init {
