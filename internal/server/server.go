@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -252,6 +253,16 @@ func openPacks(directory string) (*pack.Registry, error) {
 	return packs, nil
 }
 
+// collectLess has the garbage collector run a quarter as often, unless whoever
+// started the process chose: what a hub keeps is small, what it answers is large
+// and soon forgotten, and collecting took a sixth of its time.
+func collectLess() {
+	const percent = 400
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
+
 // owner names this process among all that share a database. A hub that starts
 // again is another one: what it left is taken over when its leases are over, or
 // at once where the database is the hub's alone.
@@ -283,6 +294,7 @@ func (s *Server) Wrap(around func(http.Handler) http.Handler) { s.handler = arou
 // and closes everything. It returns nil after an orderly stop.
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
+	collectLess()
 	web := &http.Server{
 		Handler:           unhurried(s.handler),
 		TLSConfig:         s.tls,

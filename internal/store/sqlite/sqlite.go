@@ -49,9 +49,9 @@ const (
 	dirMode     = 0o700
 	readers     = 4
 	busyTimeout = "5000" // milliseconds; only a backup tool can hold a lock
-	// readCache is what each reader keeps of the file: 8 MiB hold the indexes
-	// that lists of 10,000 clusters are found in.
-	readCache = "cache_size(-8192)"
+	// readCache is what each reader keeps of the file: 24 MiB hold the indexes
+	// that lists of 10,000 clusters are found in, and what they were shown last.
+	readCache = "cache_size(-24576)"
 )
 
 //go:embed migrations/*.sql
