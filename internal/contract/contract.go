@@ -208,7 +208,10 @@ func (c *Contract) checkError(h http.Header, body []byte) error {
 	if err := checkContent(form.Value, h, body); err != nil {
 		return err
 	}
-	var e struct{ Code, Message string }
+	var e struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
 	if err := json.Unmarshal(body, &e); err != nil {
 		return fmt.Errorf("read the error: %w", err)
 	}
