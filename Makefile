@@ -32,7 +32,7 @@ test: ## Run all tests
 e2e: ## Run the tests of the whole binary alone
 	go test -count=1 -v ./test/e2e/...
 
-simnode: ## Build the node image of real nodes, unless the cache has it (from cold about 20 minutes)
+simnode: ## Build the node image of real nodes, unless the cache has it (from cold about 8 minutes on two idle cores)
 	cd simnode && go run ./cmd/mknode $(ARGS)
 
 e2e-vm: ## Boot real clusters from the node image (needs root and `make simnode`)

@@ -308,14 +308,21 @@ func marksOnMachine(t *testing.T) marks {
 
 var phaseMark = regexp.MustCompile(`lazuli-bootstrap phase=([a-z-]+) state=([a-z]+) attempt=\d+ node=\S+ uptime=([0-9.]+)`)
 
+// The parts of the way to Ready that are no phases of the bootstrap.
+const (
+	phaseBoot    = "boot and cloud-init"     // until the bootstrap starts
+	phaseNetwork = "initialiser and network" // from the Node to its being Ready
+)
+
 // modelled are the latency model's figures for the same phases (azuresim/data
 // and model/draw.go), in seconds.
 func modelled() map[string]string {
 	return map[string]string{
-		"boot until the bootstrap starts": "34 (8 to 110) to the report, then 4 to 12",
-		"image":                           "30 to 90 on stock, 0 in a gallery's",
-		"kubeadm-init":                    "18 to 45",
-		"kubeadm-join":                    "worker 3 to 11; control plane 14 to 43, one learner at a time",
+		phaseBoot:      "34 (8 to 110) to the report, then 4 to 12",
+		phaseNetwork:   "node manager 4 to 15 where its image is pulled, its work 1 to 3, the network 10 to 40",
+		"image":        "30 to 90 on stock, 0 in a gallery's",
+		"kubeadm-init": "18 to 45",
+		"kubeadm-join": "worker 3 to 11; control plane 14 to 43, one learner at a time",
 	}
 }
 
@@ -325,21 +332,22 @@ func (s *stage) breakdown(uid string) {
 	s.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-28s %-34s %9s   %s\n", "machine", "phase", "seconds", "latency model")
+	k := s.kube(uid)
 	for _, m := range s.machines(uid) {
 		began := map[string]float64{}
 		first := true
+		row := func(phase string, took float64) {
+			fmt.Fprintf(&b, "%-28s %-34s %9.1f   %s\n", m.Name, phase, took, cmp.Or(modelled()[phase], "-"))
+		}
 		for _, mark := range phaseMark.FindAllStringSubmatch(s.console(m), -1) {
 			at, err := strconv.ParseFloat(mark[3], 64)
 			if err != nil {
 				continue
 			}
-			row := func(phase string, took float64) {
-				fmt.Fprintf(&b, "%-28s %-34s %9.1f   %s\n", m.Name, phase, took, cmp.Or(modelled()[phase], "-"))
-			}
 			switch phase := mark[1]; mark[2] {
 			case "started":
 				if first {
-					row("boot until the bootstrap starts", at-s.bootedAt(m))
+					row(phaseBoot, at-s.bootedAt(m))
 					first = false
 				}
 				if _, again := began[phase]; !again {
@@ -349,8 +357,26 @@ func (s *stage) breakdown(uid string) {
 				row(phase, at-began[phase])
 			}
 		}
+		row(phaseNetwork, s.readyAfter(k, m))
 	}
 	s.t.Logf("where the time went:\n%s", b.String())
+}
+
+// readyAfter is how long after its Node was made a machine became Ready, in
+// whole seconds.
+func (s *stage) readyAfter(k *kube, m machine) float64 {
+	s.t.Helper()
+	made, ready, _ := strings.Cut(k.must(time.Minute, "", "get", "node", m.Name, "-o",
+		`jsonpath={.metadata.creationTimestamp} {.status.conditions[?(@.type=="Ready")].lastTransitionTime}`), " ")
+	from, err := time.Parse(time.RFC3339, made)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	to, err := time.Parse(time.RFC3339, ready)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return to.Sub(from).Seconds()
 }
 
 // bootedAt is the uptime of this machine, which its guests share, when a guest
