@@ -244,8 +244,8 @@ func (h *hub) bytes(body any) []byte {
 
 // watch has the model of what the wire's clients need judge an answer.
 func (h *hub) watch(r *http.Request, sent []byte, w *httptest.ResponseRecorder) {
-	if w.Code == http.StatusInternalServerError {
-		return // of the tests that break something
+	if w.Code == http.StatusInternalServerError || h.model == nil {
+		return // of the tests that break something, or ask what no client asks
 	}
 	for _, f := range h.model.Observe(&tape.Exchange{
 		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Project: r.Header.Get("ProjectUid"), Sent: sent,

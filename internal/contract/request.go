@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,10 +93,18 @@ func (f *faults) array(path string, s *openapi3.Schema, v any) {
 	}
 }
 
+// timePattern is what answers are held to: what was stored as it was sent is
+// answered so, and clients refuse what they cannot read.
+var timePattern = regexp.MustCompile(openapi3.FormatOfStringDateTime)
+
 func (f *faults) text(path string, s *openapi3.Schema, v any) {
 	t, ok := v.(string)
 	if !ok {
 		f.add(path, "is %s, where a string is needed", kindOf(v))
+		return
+	}
+	if s.Format == "date-time" && !timePattern.MatchString(t) {
+		f.add(path, "%q is no time of the form 2026-11-27T12:00:00Z", shorten(t))
 		return
 	}
 	if t == "" || len(s.Enum) == 0 || slices.Contains(s.Enum, any(t)) {
