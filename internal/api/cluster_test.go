@@ -218,6 +218,31 @@ func TestEchoIsWhatWasSent(t *testing.T) {
 	}
 }
 
+// A member that the contract does not know is not kept: it would come back in
+// answers, which the test server refuses.
+func TestWhatTheContractDoesNotKnowIsNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.model = nil // the client's model expects all that was sent
+	b := w.body()
+	for _, path := range []string{
+		"unknown", "metadata.unknown", "spec.clusterConfig.hostClusterConfig.clusterGroup.unknown", "spec.cloudConfig.unknown",
+		"spec.cloudConfig.SubscriptionId", "spec.machinepoolconfig[1].poolConfig.unknown", "spec.machinepoolconfig[1].cloudConfig.osDisk.unknown",
+	} {
+		set(t, b, path, object{"unknown": "x"})
+	}
+	uid := w.want(http.StatusCreated, "POST", "/v1/spectroclusters/azure", b).uid(t)
+	cluster := w.want(http.StatusOK, "GET", "/v1/spectroclusters/"+uid, nil)
+	var c palette.Cluster
+	cluster.json(t, &c)
+	config := w.want(http.StatusOK, "GET", "/v1/cloudconfigs/azure/"+c.Spec.CloudConfigRef.UID, nil)
+	for _, answer := range []string{string(cluster.body), string(config.body)} {
+		if strings.Contains(answer, "unknown") || strings.Contains(answer, "SubscriptionId") {
+			t.Errorf("kept: %s", answer)
+		}
+	}
+}
+
 func sameJSON(t *testing.T, what string, want any, got json.RawMessage) {
 	t.Helper()
 	b, err := json.Marshal(want)

@@ -199,7 +199,7 @@ func TestCloudConfigChanges(t *testing.T) {
 	w.want(http.StatusNoContent, "PUT", config+"/clusterConfig", object{"clusterConfig": same})
 	for path, value := range map[string]any{
 		"subscriptionId": tenant, "resourceGroup": "other", "location": "eastus", "vnetCidrBlock": "10.9.0.0/16",
-		"vnetName": "theirs", "controlPlaneSubnet": object{"name": "x"}, "enablePrivateCluster": true, "unheard": "of",
+		"vnetName": "theirs", "controlPlaneSubnet": object{"name": "x"}, "enablePrivateCluster": true, "vnetResourceGroup": "rg",
 		"infraLBConfig": object{"apiServerLB": object{"type": "Internal"}},
 	} {
 		c := w.cloudConfig()

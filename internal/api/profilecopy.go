@@ -349,9 +349,11 @@ func importProfileFile(a *API, c *call) (any, error) {
 	if err := checkJSON(c.body); err != nil {
 		return nil, err
 	}
-	if err := a.checkShape("v1ClusterProfilesImport", c.body); err != nil {
+	body, err := a.shaped("v1ClusterProfilesImport", c.body)
+	if err != nil {
 		return nil, err
 	}
+	c.body = body
 	return importProfile(a, c)
 }
 

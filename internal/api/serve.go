@@ -127,7 +127,7 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 		if c.body, err = readBody(c.w, c.r, rt); err != nil {
 			return 0, a.audited(rt, c, err)
 		}
-		if err := a.checkShape(rt.Operation, c.body); err != nil {
+		if c.body, err = a.shaped(rt.Operation, c.body); err != nil {
 			return 0, a.audited(rt, c, err)
 		}
 	}
@@ -141,19 +141,19 @@ func (a *API) answer(rt route, c *call) (status int, err error) {
 	return rt.Status, a.write(rt, c, out)
 }
 
-// checkShape holds a body against the contract document: the types of all
-// members, choices, and what must be there. What the values mean is the
-// handler's to check.
-func (a *API) checkShape(operation string, body []byte) error {
-	found, err := a.contract.CheckRequest(operation, body)
+// shaped holds a body against the contract document, the types of all members,
+// choices, and what must be there, and returns it without members that the
+// document does not know. What the values mean is the handler's to check.
+func (a *API) shaped(operation string, body []byte) ([]byte, error) {
+	body, found, err := a.contract.ReadRequest(operation, body)
 	if err != nil {
-		return fmt.Errorf("check the body of %s: %w", operation, err)
+		return nil, fmt.Errorf("check the body of %s: %w", operation, err)
 	}
 	var f lazuli.Fields
 	for _, fault := range found {
 		f.Add(orElse(fault.Path, wholeBody), "%s", fault.Message)
 	}
-	return f.Err()
+	return body, f.Err()
 }
 
 // admit authenticates and authorises.

@@ -100,8 +100,8 @@ func seal(s *openapi3.Schema) {
 		return
 	}
 	if len(s.Properties) > 0 && s.AdditionalProperties.Schema == nil && s.AdditionalProperties.Has == nil {
-		closed := false
-		s.AdditionalProperties.Has = &closed
+		no := false
+		s.AdditionalProperties.Has = &no
 	}
 	for _, p := range s.Properties {
 		if p.Ref == "" {
@@ -111,6 +111,11 @@ func seal(s *openapi3.Schema) {
 	if s.Items != nil && s.Items.Ref == "" {
 		seal(s.Items.Value)
 	}
+}
+
+// closed reports whether a sealed schema names all members that there are.
+func closed(s *openapi3.Schema) bool {
+	return s.AdditionalProperties.Has != nil && !*s.AdditionalProperties.Has
 }
 
 func success(op *openapi3.Operation) (int, error) {
@@ -146,22 +151,33 @@ type Fault struct {
 	Message string
 }
 
-// CheckRequest returns what speaks against the JSON body of a request, none for
-// an operation that the document does not know or that has no body.
-func (c *Contract) CheckRequest(operation string, body []byte) ([]Fault, error) {
+// ReadRequest returns the JSON body of a request as the document has it, without
+// the members that it does not name, and what speaks against it. The body of an
+// operation that the document does not know, or that has none, is returned as it
+// is.
+func (c *Contract) ReadRequest(operation string, body []byte) ([]byte, []Fault, error) {
 	ref := c.requestSchema(operation)
 	if ref == nil {
-		return nil, nil
+		return body, nil, nil
 	}
 	var v any
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber() // a number may be larger than what Go holds
 	if err := d.Decode(&v); err != nil {
-		return nil, fmt.Errorf("check a request against the contract: %w", err)
+		return nil, nil, fmt.Errorf("read a request by the contract: %w", err)
 	}
-	var out faults
-	out.check("", ref.Value, v)
-	return out, nil
+	var r reading
+	r.check("", ref.Value, v)
+	if !r.dropped {
+		return body, r.faults, nil // to the byte, as almost all are
+	}
+	var known bytes.Buffer
+	e := json.NewEncoder(&known)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, nil, fmt.Errorf("write a request without what the contract does not know: %w", err)
+	}
+	return known.Bytes(), r.faults, nil
 }
 
 // ErrUnknown says that the document has no such operation.

@@ -4,6 +4,7 @@ package contract_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func load(t *testing.T) *contract.Contract {
 	return c
 }
 
-func TestCheckRequest(t *testing.T) {
+func TestReadRequest(t *testing.T) {
 	t.Parallel()
 	const create, pool = "v1SpectroClustersAzureCreate", "v1CloudConfigsAzureMachinePoolCreate"
 	for _, tt := range []struct {
@@ -49,7 +50,7 @@ func TestCheckRequest(t *testing.T) {
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			t.Parallel()
-			got, err := load(t).CheckRequest(tt.operation, []byte(tt.body))
+			_, got, err := load(t).ReadRequest(tt.operation, []byte(tt.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,6 +58,40 @@ func TestCheckRequest(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What the document does not name goes no further, however deep it is, and the
+// rest is what was sent.
+func TestReadRequestDropsTheUnknown(t *testing.T) {
+	t.Parallel()
+	const pool = "v1CloudConfigsAzureMachinePoolCreate"
+	for _, tt := range []struct{ reason, operation, body, want string }{
+		{"nothing is unknown", pool, ` {"poolConfig":{"size":1,"name":"w"},  "cloudConfig":null}`, ` {"poolConfig":{"size":1,"name":"w"},  "cloudConfig":null}`},
+		{"on all levels", pool, `{"a":{"size":1},"poolConfig":{"b":null,"name":"<w>","size":1,"taints":[{"key":"k","c":[{}]}]}}`,
+			`{"poolConfig":{"name":"<w>","size":1,"taints":[{"key":"k"}]}}` + "\n"},
+		{"letters of another case", pool, `{"PoolConfig":{},"poolConfig":{"Size":2,"size":12345678901234567890}}`, `{"poolConfig":{"size":12345678901234567890}}` + "\n"},
+		{"keys that are the caller's", pool, `{"poolConfig":{"additionalLabels":{"any":"x"}}}`, `{"poolConfig":{"additionalLabels":{"any":"x"}}}`},
+		{"an operation that is not there", "nope", `{"a":1}`, `{"a":1}`},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			t.Parallel()
+			got, _, err := load(t).ReadRequest(tt.operation, []byte(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != tt.want {
+				t.Errorf("%s\nread as %s\nwant    %s", tt.body, got, tt.want)
+			}
+		})
+	}
+}
+
+// Requests are read without composition, which the document does without.
+func TestDocumentComposesNothing(t *testing.T) {
+	t.Parallel()
+	if found := regexp.MustCompile(`\b(allOf|anyOf|oneOf|not):`).FindAll(contract.Document(), -1); found != nil {
+		t.Errorf("the document says %q, which ReadRequest does not know", found)
 	}
 }
 

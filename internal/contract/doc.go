@@ -9,10 +9,10 @@
 // is not served can be told from a path that nobody knows.
 //
 // A request is read as the wire's clients send it: null stands for an absent
-// member or an empty list, an empty string for an absent choice, and members
-// that the document does not name are let through. An answer is held to the
-// letter: every member must be named, and nothing is null that may not be.
+// member or an empty list, an empty string for an absent choice, and a member
+// that the document does not name is no fault, but goes no further: letters of
+// another case are another name. An answer is held to the letter: every member
+// must be named, and nothing is null that may not be.
 //
-// The package refuses to know routes, handlers and the domain's rules, and to
-// change what it checks.
+// The package refuses to know routes, handlers and the domain's rules.
 package contract

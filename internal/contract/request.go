@@ -17,23 +17,24 @@ import (
 // maxFaults bounds what one request is told.
 const maxFaults = 100
 
-// faults collects what speaks against a request. It reads a schema as the
-// wire's clients do, which the library's visitor cannot: see the package doc.
-type faults []Fault
+// reading reads a request against its schema as the wire's clients do, which
+// the library's visitor cannot: see the package doc.
+type reading struct {
+	faults []Fault // what speaks against it
+	// dropped says that members were taken out which the schema does not name.
+	dropped bool
+}
 
-func (f *faults) add(path, format string, args ...any) {
-	if len(*f) < maxFaults {
-		*f = append(*f, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
+func (f *reading) add(path, format string, args ...any) {
+	if len(f.faults) < maxFaults {
+		f.faults = append(f.faults, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
 }
 
 // check holds a value that is not null against a schema.
-func (f *faults) check(path string, s *openapi3.Schema, v any) {
+func (f *reading) check(path string, s *openapi3.Schema, v any) {
 	if s == nil {
 		return
-	}
-	for _, part := range s.AllOf {
-		f.check(path, part.Value, v)
 	}
 	switch {
 	case s.Type.Is(openapi3.TypeObject):
@@ -51,7 +52,7 @@ func (f *faults) check(path string, s *openapi3.Schema, v any) {
 	}
 }
 
-func (f *faults) object(path string, s *openapi3.Schema, v any) {
+func (f *reading) object(path string, s *openapi3.Schema, v any) {
 	o, ok := v.(map[string]any)
 	if !ok {
 		f.add(path, "is %s, where an object is needed", kindOf(v))
@@ -65,6 +66,9 @@ func (f *faults) object(path string, s *openapi3.Schema, v any) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		switch p := s.Properties[name]; {
+		case p == nil && closed(s):
+			delete(o, name)
+			f.dropped = true
 		case o[name] == nil:
 		case p != nil:
 			f.check(join(path, name), p.Value, o[name])
@@ -74,7 +78,7 @@ func (f *faults) object(path string, s *openapi3.Schema, v any) {
 	}
 }
 
-func (f *faults) array(path string, s *openapi3.Schema, v any) {
+func (f *reading) array(path string, s *openapi3.Schema, v any) {
 	list, ok := v.([]any)
 	if !ok {
 		f.add(path, "is %s, where a list is needed", kindOf(v))
@@ -97,7 +101,7 @@ func (f *faults) array(path string, s *openapi3.Schema, v any) {
 // answered so, and clients refuse what they cannot read.
 var timePattern = regexp.MustCompile(openapi3.FormatOfStringDateTime)
 
-func (f *faults) text(path string, s *openapi3.Schema, v any) {
+func (f *reading) text(path string, s *openapi3.Schema, v any) {
 	t, ok := v.(string)
 	if !ok {
 		f.add(path, "is %s, where a string is needed", kindOf(v))
@@ -117,7 +121,7 @@ func (f *faults) text(path string, s *openapi3.Schema, v any) {
 	f.add(path, "%q is none of %s", shorten(t), strings.Join(names, ", "))
 }
 
-func (f *faults) number(path string, s *openapi3.Schema, v any) {
+func (f *reading) number(path string, s *openapi3.Schema, v any) {
 	n, ok := v.(json.Number)
 	if !ok {
 		f.add(path, "is %s, where a number is needed", kindOf(v))
