@@ -38,13 +38,14 @@ func mayImport() map[string][]string {
 		"internal/store/pgtest":    {},
 		"internal/store/storetest": {"internal/store"},
 		"internal/reconcile":       {"internal/store"},
+		"internal/updates":         {"internal/reconcile", "internal/store"},
 		"internal/workload":        {},
 		"internal/auth":            {"internal/store"},
 		"internal/cluster": {
 			"internal/azure/resource", "internal/bootstrap", "internal/graph", "internal/pack",
 			"internal/palette", "internal/reconcile", "internal/store", "internal/wire", "internal/workload",
 		},
-		"internal/api":              {"internal/auth", "internal/contract", "internal/graph", "internal/pack", "internal/palette", "internal/store", "internal/wire"},
+		"internal/api":              {"internal/auth", "internal/contract", "internal/graph", "internal/pack", "internal/palette", "internal/store", "internal/updates", "internal/wire"},
 		"internal/client":           {"internal/palette", "internal/wire"},
 		"internal/azuresim":         {},
 		"internal/azuresim/kubeapi": {},
@@ -55,7 +56,7 @@ func mayImport() map[string][]string {
 		"internal/server": {
 			"internal/api", "internal/auth", "internal/azure", "internal/azure/resource", "internal/cluster", "internal/pack",
 			"internal/reconcile", "internal/seal", "internal/store", "internal/store/postgres", "internal/store/sqlite",
-			"internal/workload",
+			"internal/updates", "internal/workload",
 		},
 		"internal/cli": {
 			"examples", "internal/azuresim", "internal/azuresim/model", "internal/azuresim/process", "internal/azuresim/vm",

@@ -42,6 +42,9 @@ type Cluster struct {
 	// Held are the profiles that stay applied while Profiles wait for the user's
 	// word; nil when Profiles are applied.
 	Held []ProfileSnapshot `json:"held,omitempty"`
+	// Behind are the uids of the Profiles that have newer content than was taken
+	// over; see internal/updates.
+	Behind []string `json:"behind,omitempty"`
 	// Apply is how the user wanted the last change of the profiles applied.
 	Apply ApplyWish `json:"apply,omitzero"`
 	// RenewAt is when the user last asked for new certificates.
@@ -78,7 +81,11 @@ const (
 	FacetProfileUID  = "profileUid"  // of each attached profile
 	FacetVersion     = "version"     // of the Kubernetes that runs, without a v
 	FacetRegion      = "region"
+	FacetUpdate      = "update" // UpdatePending of a cluster that is Behind
 )
+
+// UpdatePending is the one value of FacetUpdate.
+const UpdatePending = "pending"
 
 func (c *Cluster) facets() map[string][]string {
 	f := map[string][]string{}
@@ -91,6 +98,9 @@ func (c *Cluster) facets() map[string][]string {
 	}
 	if v := strings.TrimPrefix(c.Status.KubeVersion, "v"); v != "" {
 		f[FacetVersion] = []string{v}
+	}
+	if len(c.Behind) > 0 {
+		f[FacetUpdate] = []string{UpdatePending}
 	}
 	var spec struct {
 		CloudConfig struct {

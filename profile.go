@@ -2,7 +2,12 @@
 
 package lazuli
 
-import "encoding/json"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
 
 // Profile is one version of a cluster profile: an ordered list of layers.
 // Versions of a profile share its name and have a uid each.
@@ -34,6 +39,29 @@ func (p *Profile) Index() Index {
 	return Index{Unique: p.Project + "/" + Fold(p.Name) + "@" + p.ProfileVersion}
 }
 
+// Content identifies what clusters get from the profile now: its published
+// layers and its variables, but for the defaults of sensitive ones. Equal
+// contents are the same text, 32 hexadecimal digits; that of a profile which
+// was never published is "".
+func (p *Profile) Content() string {
+	if !p.IsPublished {
+		return ""
+	}
+	sum := sha256.New()
+	for _, l := range p.Published {
+		parts := []string{"layer", l.Name, l.Tag, l.RegistryUID, l.Type, l.Version, l.Values}
+		for _, m := range l.Manifests {
+			parts = append(parts, "manifest", m.Name, m.Content)
+		}
+		for _, part := range parts {
+			fmt.Fprintf(sum, "%d:%s", len(part), part)
+		}
+	}
+	fmt.Fprintf(sum, "%s", p.Variables)
+	const enough = 16
+	return hex.EncodeToString(sum.Sum(nil)[:enough])
+}
+
 // Layer is a pack in a profile, as the user wrote it.
 type Layer struct {
 	Name        string     `json:"name"` // also prefix--pack
@@ -51,6 +79,14 @@ type Layer struct {
 	Implied bool `json:"implied,omitempty"`
 }
 
+// Release is the version of the layer's pack, or the tag that stands for one.
+func (l *Layer) Release() string {
+	if l.Version != "" {
+		return l.Version
+	}
+	return l.Tag
+}
+
 // Manifest is a Kubernetes manifest inside a layer.
 type Manifest struct {
 	UID     string `json:"uid"`
@@ -66,7 +102,8 @@ type ProfileSnapshot struct {
 	Type           string  `json:"type"`
 	CloudType      string  `json:"cloudType"`
 	ProfileVersion string  `json:"profileVersion"`
-	Layers         []Layer `json:"layers"` // values are the profile's with the cluster's overrides in their place
+	Content        string  `json:"content,omitempty"` // Profile.Content when it was taken
+	Layers         []Layer `json:"layers"`            // values are the profile's with the cluster's overrides in their place
 	// Variables and VariableSecrets are the profile's when the snapshot was taken.
 	Variables       json.RawMessage `json:"variables,omitempty"`
 	VariableSecrets Sealed          `json:"variableSecrets,omitempty"` // for ProfileAAD of UID

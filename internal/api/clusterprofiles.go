@@ -11,6 +11,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/pack"
 	"github.com/lazuli-dev/lazuli/internal/palette"
+	"github.com/lazuli-dev/lazuli/internal/updates"
 	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
@@ -59,7 +60,9 @@ func (a *API) changeProfiles(c *call, whole bool) error {
 		if err := a.checkVersions(ch, &before, after); err != nil {
 			return err
 		}
-		ch.install(before.Profiles, snaps, action, a.Now())
+		if err := ch.install(before.Profiles, snaps, action, a.Now()); err != nil {
+			return err
+		}
 		ch.say("ProfilesChanged", "%s changed the profiles of the cluster.", c.actor.Name)
 		return nil
 	})
@@ -81,7 +84,7 @@ func (ch *change) settle(a *API, m *merger) ([]lazuli.ProfileSnapshot, error) {
 
 // install makes snaps the profiles of a cluster: at once, or when the user says
 // so.
-func (ch *change) install(before, snaps []lazuli.ProfileSnapshot, action string, now time.Time) {
+func (ch *change) install(before, snaps []lazuli.ProfileSnapshot, action string, now time.Time) error {
 	cl := ch.cl
 	switch {
 	case action == palette.ActionInstall:
@@ -91,6 +94,9 @@ func (ch *change) install(before, snaps []lazuli.ProfileSnapshot, action string,
 	}
 	cl.Profiles = snaps
 	cl.Apply = lazuli.ApplyWish{Action: action, At: now.UTC()}
+	behind, err := updates.Of(ch.ctx(), ch.reader, snaps)
+	cl.Behind = behind
+	return err
 }
 
 // attachAll lays the entries of a request over the profiles of the cluster.
@@ -248,7 +254,9 @@ func detachProfiles(a *API, c *call) (any, error) {
 			return nil
 		}
 		left := slices.DeleteFunc(slices.Clone(ch.cl.Profiles), func(s lazuli.ProfileSnapshot) bool { return slices.Contains(gone, s.UID) })
-		ch.install(nil, left, palette.ActionInstall, a.Now())
+		if err := ch.install(nil, left, palette.ActionInstall, a.Now()); err != nil {
+			return err
+		}
 		ch.say("ProfilesDetached", "%s detached %d of the cluster's profiles.", c.actor.Name, len(gone))
 		return nil
 	})

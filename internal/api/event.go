@@ -5,11 +5,11 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
 	"github.com/lazuli-dev/lazuli/internal/palette"
+	"github.com/lazuli-dev/lazuli/internal/updates"
 	"github.com/lazuli-dev/lazuli/internal/wire"
 )
 
@@ -62,8 +62,8 @@ func listNotifications(a *API, c *call) (any, error) {
 		case err != nil:
 			return nil, fmt.Errorf("read profile %s: %w", cl.Profiles[i].UID, err)
 		}
-		if changed := changedPacks(cl.Profiles[i].Layers, p.Published); len(changed) > 0 && c.query("isDone") != "true" {
-			items = append(items, packUpdate(cl, p, changed))
+		if changes := updates.Changes(&cl.Profiles[i], p); changes != "" && c.query("isDone") != "true" {
+			items = append(items, packUpdate(cl, p, changes))
 		}
 	}
 	items, meta, err := cut(w, items)
@@ -73,29 +73,7 @@ func listNotifications(a *API, c *call) (any, error) {
 	return palette.NewList(items, meta), nil
 }
 
-// changedPacks names the packs that a profile has in another version than a
-// snapshot of it, or that only one of them has, in the profile's order.
-func changedPacks(snapshot, now []lazuli.Layer) []string {
-	had := make(map[string]string, len(snapshot))
-	for _, l := range snapshot {
-		had[l.Name] = orElse(l.Version, l.Tag)
-	}
-	var out []string
-	for _, l := range now {
-		if v, ok := had[l.Name]; !ok || v != orElse(l.Version, l.Tag) {
-			out = append(out, l.Name+" "+orElse(l.Version, l.Tag))
-		}
-		delete(had, l.Name)
-	}
-	for _, l := range snapshot {
-		if _, gone := had[l.Name]; gone {
-			out = append(out, l.Name+" removed")
-		}
-	}
-	return out
-}
-
-func packUpdate(cl *lazuli.Cluster, p *lazuli.Profile, changed []string) wire.Notification {
+func packUpdate(cl *lazuli.Cluster, p *lazuli.Profile, changes string) wire.Notification {
 	at := wire.At(p.UpdatedAt)
 	return wire.Notification{
 		Metadata: &wire.ObjectMeta{
@@ -104,7 +82,7 @@ func packUpdate(cl *lazuli.Cluster, p *lazuli.Profile, changed []string) wire.No
 		Type: wire.NotificationPackUpdate,
 		Action: &wire.NotificationAction{
 			ActionType:    wire.NotifyActionClusterProfileUpdate,
-			ActionMessage: "Profile " + p.Name + " has changed: " + strings.Join(changed, ", ") + ".",
+			ActionMessage: changes,
 		},
 		RelatedObject: &wire.RelatedObject{Kind: wire.RelatedObjectKindSpectrocluster, Name: cl.Name, UID: cl.UID},
 		Source:        &wire.NotificationSource{Component: "lazuli"},

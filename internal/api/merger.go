@@ -46,7 +46,7 @@ func (m *merger) take(
 ) (lazuli.ProfileSnapshot, error) {
 	snap := lazuli.ProfileSnapshot{
 		UID: p.UID, Name: p.Name, Type: p.Type, CloudType: p.CloudType, ProfileVersion: p.ProfileVersion,
-		Variables: p.Variables, VariableSecrets: p.VariableSecrets,
+		Content: p.Content(), Variables: p.Variables, VariableSecrets: p.VariableSecrets,
 	}
 	paths := m.point(p.UID, len(p.Published), at+".uid")
 	byName := make(map[string]int, len(p.Published))

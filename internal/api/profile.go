@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/auth"
@@ -327,6 +328,7 @@ func (a *API) changeProfile(c *call, change func(store.Tx, *lazuli.Profile) erro
 		if err != nil {
 			return err
 		}
+		before := p.Content()
 		if err := change(tx, p); err != nil {
 			return err
 		}
@@ -334,9 +336,21 @@ func (a *API) changeProfile(c *call, change func(store.Tx, *lazuli.Profile) erro
 		if err := tx.Update(c.ctx(), p); err != nil {
 			return fmt.Errorf("update profile %s: %w", p.UID, err)
 		}
-		return tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project))
+		return errors.Join(offered(c.ctx(), tx, p, before), tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project)))
 	})
 	return nameTaken(err, name)
+}
+
+// offered has the clusters of a profile marked when it has other content than
+// before, "" for a profile that none had.
+func offered(ctx context.Context, tx store.Tx, p *lazuli.Profile, before string) error {
+	if before == "" || p.Content() == before {
+		return nil
+	}
+	if err := tx.Touch(ctx, store.WorkKey{Kind: lazuli.KindProfile, ID: p.UID}, time.Time{}); err != nil {
+		return fmt.Errorf("offer an update of profile %s: %w", p.UID, err)
+	}
+	return nil
 }
 
 // updateProfile replaces the draft. Cloud type and type stay: a client that
@@ -439,20 +453,15 @@ func (a *API) deleteOneProfile(c *call, uid string) error {
 // profileIsFree refuses while a cluster that is not Deleted has a snapshot of
 // the profile.
 func profileIsFree(ctx context.Context, r store.Reader, p *lazuli.Profile) error {
-	where := []store.Where{{Field: store.FieldState, Op: store.NotEq, Value: string(lazuli.StateDeleted)}}
-	if p.Project != "" {
-		where = append(where, store.Where{Field: store.FieldProject, Op: store.Eq, Value: p.Project})
-	}
-	clusters, _, err := query[lazuli.Cluster](ctx, r, store.Query{Where: where})
+	page, err := r.Query(ctx, store.Query{Kind: lazuli.KindCluster, Limit: 1, Heads: true, Where: []store.Where{
+		{Facet: lazuli.FacetProfileUID, Op: store.Eq, Value: p.UID},
+		{Field: store.FieldState, Op: store.NotEq, Value: string(lazuli.StateDeleted)},
+	}})
 	if err != nil {
-		return err
+		return fmt.Errorf("list the clusters of profile %s: %w", p.UID, err)
 	}
-	for i := range clusters {
-		for _, s := range clusters[i].Profiles {
-			if s.UID == p.UID {
-				return lazuli.Errorf(lazuli.CodeInUse, "profile %q is used by cluster %q", p.Name, clusters[i].Name)
-			}
-		}
+	if len(page.Rows) > 0 {
+		return lazuli.Errorf(lazuli.CodeInUse, "profile %q is used by cluster %q", p.Name, page.Rows[0].Meta.Name)
 	}
 	return nil
 }

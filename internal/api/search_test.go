@@ -42,6 +42,9 @@ func fleet(w *world) []*lazuli.Cluster {
 			if i%2 == 0 {
 				c.Labels["flag"] = palette.FlagTag
 			}
+			if i%4 == 1 {
+				c.Behind = []string{w.profile}
+			}
 			c.Profiles = append(c.Profiles, lazuli.ProfileSnapshot{UID: fmt.Sprintf("%024x", i%2), Name: fmt.Sprint("Add-On-", i%2)})
 		})
 		var c lazuli.Cluster
@@ -168,7 +171,7 @@ func drawItem(t *rapid.T, all []*lazuli.Cluster) palette.SearchFilterItem {
 	ignore := rapid.SampledFrom([]*bool{nil, new(false), new(true)}).Draw(t, "ignore case")
 	match := &palette.SearchMatch{Conjunction: rapid.SampledFrom([]string{"", "and", "or"}).Draw(t, "values' conjunction")}
 	operator := rapid.SampledFrom([]string{"", "eq", "contains", "beginsWith"}).Draw(t, "operator")
-	what := rapid.SampledFrom(append([]string{"isDeleted", "keyValue", "created"}, textProperties...)).Draw(t, "property")
+	what := rapid.SampledFrom(append([]string{"isDeleted", "pendingUpdates", "keyValue", "created"}, textProperties...)).Draw(t, "property")
 	draw := func(texts []string) {
 		for range rapid.IntRange(0, 2).Draw(t, "values") {
 			v := rapid.SampledFrom(append(texts, "", "x")).Draw(t, "value")
@@ -183,8 +186,8 @@ func drawItem(t *rapid.T, all []*lazuli.Cluster) palette.SearchFilterItem {
 	}
 	c := rapid.SampledFrom(all).Draw(t, "like")
 	switch what {
-	case "isDeleted":
-		value := rapid.Bool().Draw(t, "deleted")
+	case "isDeleted", "pendingUpdates":
+		value := rapid.Bool().Draw(t, "is")
 		return palette.SearchFilterItem{Property: what, Condition: &palette.SearchCondition{Bool: &palette.SearchBool{Value: value}}}
 	case "keyValue":
 		key := rapid.SampledFrom([]string{"env", "É", "flag", "none"}).Draw(t, "key")
@@ -219,6 +222,8 @@ func modelJoin[T any](conjunction string, of []T, holds func(T) bool) bool {
 
 func modelItem(item *palette.SearchFilterItem, c *lazuli.Cluster) bool {
 	switch cond := item.Condition; {
+	case cond.Bool != nil && item.Property == "pendingUpdates":
+		return cond.Bool.Value == (len(c.Behind) > 0)
 	case cond.Bool != nil:
 		return cond.Bool.Value == (c.Status.State == lazuli.StateDeleted)
 	case cond.Date != nil:

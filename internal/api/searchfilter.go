@@ -219,8 +219,8 @@ func conditionOf(item *palette.SearchFilterItem) store.Expr {
 		deleted := store.That(store.Where{Field: store.FieldState, Op: store.Eq, Value: string(lazuli.StateDeleted)})
 		return negated(deleted, !c.Bool.Value)
 	case p.name == propertyPending:
-		// An update is offered to no cluster yet, as notifications.isAvailable says.
-		return negated(noCluster(), !c.Bool.Value)
+		pending := store.That(store.Where{Facet: lazuli.FacetUpdate, Op: store.Eq, Value: lazuli.UpdatePending})
+		return negated(pending, !c.Bool.Value)
 	case p.name == propertyTags && c.String != nil:
 		return tagText(c.String)
 	case p.name == propertyTags:

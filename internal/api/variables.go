@@ -225,7 +225,7 @@ func (a *API) changeVariables(c *call, change func(*lazuli.Profile) (json.RawMes
 		if err != nil {
 			return err
 		}
-		masked := *p
+		before, masked := p.Content(), *p
 		if masked.Variables, err = pack.MaskSecrets(p.Variables, slices.Sorted(maps.Keys(secrets))); err != nil {
 			return fmt.Errorf("read the variables of profile %s: %w", p.UID, err)
 		}
@@ -241,7 +241,7 @@ func (a *API) changeVariables(c *call, change func(*lazuli.Profile) (json.RawMes
 		if err := tx.Update(c.ctx(), p); err != nil {
 			return fmt.Errorf("update profile %s: %w", p.UID, err)
 		}
-		return errors.Join(a.undeclared(c, tx, p, vars), tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project)))
+		return errors.Join(offered(c.ctx(), tx, p, before), a.undeclared(c, tx, p, vars), tx.AppendAudit(c.ctx(), c.audit(lazuli.KindProfile, p.UID, p.Project)))
 	})
 	return err //nolint:wrapcheck // says all
 }

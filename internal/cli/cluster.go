@@ -207,7 +207,7 @@ func (a *app) clusterList() *cobra.Command {
 			for _, x := range items {
 				rows = append(rows, clusterRow(x, time.Now()))
 			}
-			return a.print(form, items, []string{"NAME", "STATE", "HEALTH", "KUBERNETES", "NODES", "AGE", "UID"}, rows)
+			return a.print(form, items, []string{"NAME", "STATE", "HEALTH", "KUBERNETES", "UPDATE", "NODES", "AGE", "UID"}, rows)
 		},
 	}
 	outputFlag(cmd, &form)
@@ -219,8 +219,12 @@ func clusterRow(x palette.ClusterSummary, now time.Time) []string {
 	for _, p := range x.SpecSummary.CloudConfig.MachinePools {
 		nodes += p.Size
 	}
+	update := "-"
+	if x.Status.Notifications.IsAvailable {
+		update = "available"
+	}
 	return []string{
-		x.Metadata.Name, x.Status.State, x.Status.Health.State, kubernetesVersion(x.SpecSummary),
+		x.Metadata.Name, x.Status.State, x.Status.Health.State, kubernetesVersion(x.SpecSummary), update,
 		strconv.Itoa(nodes), age(x.Metadata.CreationTimestamp.Time, now), x.Metadata.UID,
 	}
 }

@@ -349,10 +349,11 @@ func summary(c *lazuli.Cluster, machines []lazuli.Machine) (ClusterSummarySpec, 
 			HasKubeConfig:     !c.Status.RunningAt.IsZero(),
 			KubernetesVersion: c.Status.KubeVersion,
 		},
-		Location: metaLocation(full.Status.Location),
-		Packs:    full.Status.Packs,
-		SpcApply: full.Status.SpcApply,
-		State:    full.Status.State,
+		Location:      metaLocation(full.Status.Location),
+		Notifications: NotificationStatus{IsAvailable: len(c.Behind) > 0},
+		Packs:         full.Status.Packs,
+		SpcApply:      full.Status.SpcApply,
+		State:         full.Status.State,
 	}, nil
 }
 

@@ -137,7 +137,7 @@ type SearchProperty struct {
 
 // SummaryVersion is that of what SummaryHead makes; it is raised with every
 // change of it, so that stored heads are made anew.
-const SummaryVersion = 1
+const SummaryVersion = 2
 
 // headBreak is where a head takes the project: no JSON without blanks has it.
 const headBreak = '\n'

@@ -31,6 +31,7 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/postgres"
 	"github.com/lazuli-dev/lazuli/internal/store/sqlite"
+	"github.com/lazuli-dev/lazuli/internal/updates"
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
 
@@ -218,7 +219,7 @@ func (s *Server) compose(ctx context.Context, version string) error {
 	}
 	s.engine, err = reconcile.New(reconcile.Config{
 		Store:    s.store,
-		Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: clusters},
+		Handlers: map[lazuli.Kind]reconcile.Handler{lazuli.KindCluster: clusters, lazuli.KindProfile: updates.New(s.store)},
 		Owner:    owner(),
 		Logger:   s.log.With("part", "engine"),
 	})

@@ -17,7 +17,7 @@ import (
 
 // indexVersion is that of what a digest is of. It is raised with a change of
 // what the listings of stored objects hold, so that they are written anew.
-const indexVersion = 1
+const indexVersion = 2
 
 // Listed are the kinds whose listings changed in what they are found by.
 func (t *Tx) Listed() []lazuli.Kind { return slices.Sorted(maps.Keys(t.listed)) }
