@@ -14,7 +14,7 @@ REFERENCE   := $(wildcard $(CURDIR)/../shared/reference)
 export LAZULI_REFERENCE_DIR ?= $(REFERENCE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e e2e-vm simnode bench campaign seed generate lint fmt golden docs tidy clean
+.PHONY: help build demo test e2e-vm simnode bench campaign seed generate lint fmt golden tidy clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,6 @@ demo: build ## Deploy a cluster on simulated Azure and stay up (ARGS=--once: del
 test: ## Run all tests
 	go vet ./...
 	go test ./...
-
-e2e: ## Run the tests of the whole binary alone
-	go test -count=1 -v ./test/e2e/...
 
 simnode: ## Build the node image of real nodes, unless the cache has it (from cold about 8 minutes on two idle cores)
 	cd simnode && go run ./cmd/mknode $(ARGS)
@@ -71,12 +68,8 @@ lint: $(LINT) ## Lint; builds the linter the first time
 fmt: $(LINT) ## Format
 	$(LINT) fmt ./...
 
-golden: ## Write the golden files anew, to be reviewed as a diff
-	go test $$(grep -rl '"update"' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed "s|^|./|") -update
-
-docs: ## Write the generated pages of docs/
-	go test ./internal/api -run TestErrorsPage -update
-	go test ./internal/contract -run TestReferencePage -update
+golden: ## Write the golden files and the generated pages of docs/ anew, to be reviewed as a diff
+	go test $$(grep -rl 'flag.Bool("update"' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed "s|^|./|") -update
 
 tidy: ## Tidy the modules
 	go mod tidy

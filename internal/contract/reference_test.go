@@ -30,7 +30,7 @@ func TestReferencePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/api.md is not what the document says: make docs")
+		t.Error("docs/api.md is not what the document says: make golden")
 	}
 }
 
