@@ -130,6 +130,8 @@ func searches(c *browser, clusters int) []page {
 			_, err := search(i, "", filtered("creationTimestamp", "desc", text("clusterName", "contains", fmt.Sprintf("%d", i%997))))
 			return err
 		}},
+		{"those with an update, one in 200", plain("", filtered("clusterName", "asc",
+			`{"property":"pendingUpdates","type":"bool","condition":{"bool":{"value":true}}}`))},
 		{"a tag that a third have", func(i int) error {
 			_, err := search(i, "", filtered("creationTimestamp", "desc", tag("env", fmt.Sprint(i%3))))
 			return err
@@ -282,6 +284,9 @@ func (p pattern) copyTo(ctx context.Context, tx store.Tx, project string, i int)
 		if c, ok := o.(*lazuli.Cluster); ok {
 			c.Name = fmt.Sprintf("cluster-%05d", i)
 			c.Labels = map[string]string{"env": fmt.Sprint(i % 3), "team": fmt.Sprint("t", i%40)}
+			if i%200 == 0 {
+				c.Behind = []string{c.Profiles[0].UID}
+			}
 		}
 		if err := tx.Create(ctx, o); err != nil {
 			return "", err
