@@ -52,7 +52,17 @@
 // store.Fenced under its lease; the engine prolongs the lease when a third of
 // it is over, and cancels the run's context as soon as the store says that the
 // lease is lost or when it could not be prolonged in time. What a run returns
-// after that is dropped. The fence protects the store and nothing outside it.
+// after that is dropped.
+//
+// The fence protects the store and nothing outside it. What protects Azure and
+// the deployed clusters is the hold (store.Hold) in the run's context: it knows
+// by the process's own clocks until when the lease lasts, and is asked
+// (lazuli.MayWrite) for each write after all its waits, as the last thing before
+// it leaves. So a process that stood still for longer than its lease sends
+// nothing of what it had in its queues. A handler that is refused so, with
+// lazuli.CodeFenced, returns Failed with that error: it counts as a lost lease,
+// not as a failure. What no process can take back is the write whose last byte
+// was under way when it stopped.
 //
 // # Wake-ups
 //

@@ -63,6 +63,7 @@ type Engine struct {
 	cfg     Config
 	kinds   []lazuli.Kind
 	results chan result
+	clock   store.Clock // of holds
 	running atomic.Bool
 	stats   struct {
 		claimed, finished, failed, terminal, panicked, lost, inFlight atomic.Int64

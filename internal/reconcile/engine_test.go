@@ -353,6 +353,73 @@ func TestRunIsCancelledWhenItsLeaseIsTaken(t *testing.T) {
 	})
 }
 
+// TestGuardEndsBeforeTheLease: writes elsewhere are let out while renewals come
+// through, and are refused when so little is left that they might be late.
+func TestGuardEndsBeforeTheLease(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w *world) {
+		d := newDiary()
+		mortal := &crashing{Store: w.store}
+		e, stop := w.run(reconcile.Config{Store: mortal, PollInterval: time.Hour}, func(ctx context.Context, l store.Lease) reconcile.Outcome {
+			if l.Fence > 1 {
+				d.note("goes on, attempt %d", l.Attempts)
+				return reconcile.Done()
+			}
+			d.note("may write: %q", lazuli.CodeOf(lazuli.MayWrite(ctx)))
+			for {
+				time.Sleep(time.Second)
+				if err := lazuli.MayWrite(ctx); err != nil {
+					d.note("may write: %q", lazuli.CodeOf(err))
+					return reconcile.Failed(fmt.Errorf("write: %w", err))
+				}
+			}
+		})
+		w.touch("a", time.Time{})
+		after(50 * time.Second) // renewed at 20 s and 40 s
+		mortal.crash()
+		after(40 * time.Second)
+		mortal.mu.Lock()
+		mortal.dead = false
+		mortal.mu.Unlock()
+		after(10 * time.Minute)
+		d.want(t, "three quarters of the lease after the last renewal; the lease still held, and was given back",
+			`may write: "" @0s`, `may write: "LeaseLost" @1m25s`, "goes on, attempt 2 @1m31s")
+		if s := e.Stats(); s.Lost != 1 || s.Failed != 0 {
+			t.Errorf("%d lost and %d failed, want one that lost its lease", s.Lost, s.Failed)
+		}
+		w.stops(stop)
+	})
+}
+
+// TestHoldBelievesTheFasterClock: a machine that was suspended has a monotonic
+// clock that stood still, and a wall clock may be set back.
+func TestHoldBelievesTheFasterClock(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		reason          string
+		wall, monotonic time.Duration // that pass
+		fenced          bool
+	}{
+		{"both agree that there is time", 8 * time.Second, 8 * time.Second, false},
+		{"both agree that a write may be late", 9 * time.Second, 9 * time.Second, true},
+		{"the machine was suspended", time.Hour, time.Second, true},
+		{"the wall clock was set back", -time.Hour, 13 * time.Second, true},
+		{"the wall clock was set back a moment ago", -time.Hour, time.Second, false},
+	} {
+		wall, monotonic := time.Now(), time.Now()
+		clock := store.Clock{Wall: func() time.Time { return wall }, Monotonic: func() time.Time { return monotonic }}
+		hold := store.NewHold(clock, clock.Now(), 12*time.Second)
+		wall, monotonic = wall.Add(test.wall), monotonic.Add(test.monotonic)
+		if got := lazuli.CodeOf(hold.Check()) == lazuli.CodeFenced; got != test.fenced {
+			t.Errorf("%s: fenced is %v", test.reason, got)
+		}
+		hold.Renewed(clock.Now())
+		if err := hold.Check(); err != nil {
+			t.Errorf("%s: after a renewal: %v", test.reason, err)
+		}
+	}
+}
+
 func TestRestartGoesOnAtOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {

@@ -100,6 +100,14 @@ func (l *loop) take(r result) {
 		l.ended = append(l.ended, store.Finish{Lease: r.lease, Due: now})
 		return
 	}
+	if lazuli.CodeOf(r.outcome.err) == lazuli.CodeFenced {
+		// It met the lease's end before keep did. Should the store think otherwise,
+		// for its answer to a renewal was slow, the object is due at once.
+		l.stats.lost.Add(1)
+		log.Warn("lost the lease of a run", "error", r.outcome.err)
+		l.ended = append(l.ended, store.Finish{Lease: r.lease, Due: now})
+		return
+	}
 	f := r.outcome.finish(r.lease, now, l.cfg.Random)
 	switch r.outcome.verdict {
 	case failed:
@@ -137,6 +145,7 @@ func (l *loop) claim(ctx context.Context) time.Duration {
 	if free <= 0 || l.pause {
 		return l.cfg.PollInterval
 	}
+	asked := l.clock.Now()
 	leases, err := l.cfg.Store.Claim(ctx, l.cfg.Owner, l.kinds, free, l.cfg.Lease)
 	if err != nil {
 		l.trouble(ctx, "cannot claim work", err)
@@ -145,7 +154,7 @@ func (l *loop) claim(ctx context.Context) time.Duration {
 	for _, lease := range leases {
 		l.busy++
 		l.stats.claimed.Add(1)
-		l.start(l.runs, lease)
+		l.start(l.runs, lease, asked)
 	}
 	if len(leases) == free {
 		return l.cfg.PollInterval // full; the end of a run wakes the loop

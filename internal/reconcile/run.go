@@ -22,12 +22,14 @@ type result struct {
 	lost    error // why the outcome does not count
 }
 
-// start runs the handler of a lease and keeps the lease meanwhile.
-func (e *Engine) start(ctx context.Context, lease store.Lease) {
+// start runs the handler of a lease, which was asked for at a moment, and keeps
+// the lease meanwhile.
+func (e *Engine) start(ctx context.Context, lease store.Lease, asked store.Moment) {
 	e.stats.inFlight.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
+	hold := store.NewHold(e.clock, asked, e.cfg.Lease)
+	ctx, cancel := context.WithCancelCause(lazuli.WithGuard(ctx, hold.Check))
 	kept := make(chan error, 1)
-	go func() { kept <- e.keep(ctx, cancel, lease) }()
+	go func() { kept <- e.keep(ctx, cancel, lease, hold) }()
 	go func() {
 		outcome := e.call(ctx, lease)
 		cancel(nil)
@@ -52,7 +54,7 @@ func (e *Engine) call(ctx context.Context, lease store.Lease) (o Outcome) {
 
 // keep prolongs a lease until ctx ends. When the lease is lost it cancels the
 // run and says why.
-func (e *Engine) keep(ctx context.Context, cancel context.CancelCauseFunc, lease store.Lease) error {
+func (e *Engine) keep(ctx context.Context, cancel context.CancelCauseFunc, lease store.Lease, hold *store.Hold) error {
 	third := e.cfg.Lease / renewParts
 	timer := time.NewTimer(third)
 	defer timer.Stop()
@@ -62,17 +64,19 @@ func (e *Engine) keep(ctx context.Context, cancel context.CancelCauseFunc, lease
 			return nil
 		case <-timer.C:
 		}
+		asked := e.clock.Now()
 		renewed, err := e.cfg.Store.Renew(ctx, lease, e.cfg.Lease)
 		switch {
 		case err == nil:
 			lease = renewed
+			hold.Renewed(asked)
 			timer.Reset(third)
 		case ctx.Err() != nil:
 			return nil
 		case lazuli.CodeOf(err) == lazuli.CodeFenced:
 			cancel(err)
 			return err
-		case !time.Now().Add(storeRetry).Before(lease.Until):
+		case hold.Left() <= storeRetry:
 			err = fmt.Errorf("the lease is over before the store answers: %w", err)
 			cancel(err)
 			return err

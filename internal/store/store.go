@@ -42,7 +42,7 @@
 //
 // Fenced runs a transaction that fails with lazuli.CodeFenced unless the lease
 // still holds, so that a writer who was stopped for longer than its lease
-// changes nothing.
+// changes nothing. A Hold says the same of writes that go elsewhere.
 package store
 
 import (
