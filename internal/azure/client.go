@@ -182,6 +182,7 @@ func (c *Client) clientsOf(t resource.Target) (*clients, error) {
 			logPolicy{log: c.log, now: c.cfg.Now},
 			c.budget,
 		}
+		p.options.PerRetryPolicies = []policy.Policy{guardPolicy{}} // behind all that waits
 		e = c.order.PushFront(p)
 		c.principals[key] = e
 		for c.order.Len() > c.cfg.Principals {

@@ -18,6 +18,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/yaml"
+
+	"github.com/lazuli-dev/lazuli"
 )
 
 // Dialer reaches a cluster's API server: directly, as *net.Dialer does, or
@@ -90,9 +92,9 @@ func ProblemOf(err error) Problem {
 
 // classify turns what a client returns into an AccessError where it is one. The
 // context is the call's own, so its end is the server's silence, except when the
-// caller gave up.
+// caller gave up or may not write any more.
 func classify(err error) error {
-	if err == nil || ProblemOf(err) != "" || errors.Is(err, context.Canceled) {
+	if err == nil || ProblemOf(err) != "" || errors.Is(err, context.Canceled) || lazuli.CodeOf(err) == lazuli.CodeFenced {
 		return err
 	}
 	switch {

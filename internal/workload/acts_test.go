@@ -11,9 +11,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azuresim/kubeapi"
 	"github.com/lazuli-dev/lazuli/internal/workload"
 )
+
+// TestNoWriteAfterTheLease: a write is refused before it leaves, reads are made.
+func TestNoWriteAfterTheLease(t *testing.T) {
+	t.Parallel()
+	c, access, clusters := setup(t)
+	ctx := lazuli.WithGuard(t.Context(), func() error { return lazuli.Errorf(lazuli.CodeFenced, "the lease is over") })
+	err := clusters.EnsureTokens(ctx, access, []workload.BootstrapToken{{
+		ID: "abcdef", Secret: "0123456789abcdef", Expires: time.Date(2099, 1, 2, 3, 4, 5, 0, time.UTC),
+	}})
+	if lazuli.CodeOf(err) != lazuli.CodeFenced || workload.ProblemOf(err) != "" {
+		t.Errorf("a write after the lease: %v", err)
+	}
+	if _, there := c.Store().Get(kubeapi.Secrets, "kube-system", "bootstrap-token-abcdef"); there {
+		t.Error("it was made all the same")
+	}
+	if _, err := clusters.Nodes(ctx, access); err != nil {
+		t.Errorf("a read after the lease: %v", err)
+	}
+}
 
 func TestTokens(t *testing.T) {
 	t.Parallel()

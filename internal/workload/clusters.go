@@ -23,6 +23,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/lazuli-dev/lazuli"
 )
 
 const (
@@ -185,7 +187,7 @@ func newClient(a Access, d Dialer) (*client, error) {
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	k := &client{uid: a.UID, server: t.server, transport: transport}
-	k.http = &http.Client{Transport: bearer{token: t.token, next: transport}}
+	k.http = &http.Client{Transport: bearer{token: t.token, next: guarded{next: transport}}}
 	config := &rest.Config{
 		Host:           t.server,
 		QPS:            -1, // off: the caller paces itself
@@ -229,6 +231,23 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", "Bearer "+b.token)
 	}
 	return b.next.RoundTrip(r)
+}
+
+// guarded lets a write out only while lazuli.MayWrite lets it: the one who asks
+// for it may have lost the right to since.
+type guarded struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if err := lazuli.MayWrite(r.Context()); err != nil {
+			if r.Body != nil {
+				_ = r.Body.Close() // as the contract of a RoundTripper has it; it was never read
+			}
+			return nil, err
+		}
+	}
+	return g.next.RoundTrip(r)
 }
 
 func (k *client) ready(ctx context.Context) error {
