@@ -126,7 +126,22 @@ func (r *Session) loop(ctx context.Context) reconcile.Outcome {
 			drain()
 			return reconcile.Failed(ctx.Err())
 		}
+		if err := fenced(news); err != nil {
+			drain()
+			return reconcile.Failed(err)
+		}
 	}
+}
+
+// fenced is the answer that says that the lease is over: no attempt was made,
+// and nothing may be written down of it.
+func fenced(news []Answer) error {
+	for _, a := range news {
+		if lazuli.CodeOf(a.Err) == lazuli.CodeFenced {
+			return a.Err
+		}
+	}
+	return nil
 }
 
 // wait returns the answers that are there, at least one unless wake or the
