@@ -368,10 +368,12 @@ type ghost struct {
 	proc    *process
 	session *cluster.Session
 	flight  *flight
+	hold    *store.Hold // as it was when the process stopped
 }
 
-// stall has the process stand still, once in a seed that says so: another one
-// takes over, and this one goes on later as if nothing had been.
+// stall has the process stand still, once in a seed that says so: when its lease
+// is over another one takes over, and this one goes on later as if nothing had
+// been.
 func (r *run) stall(s *cluster.Session, l store.Lease, f *flight) bool {
 	const chance = 60
 	if !r.plan.zombie || r.ghost != nil || time.Since(r.weather.started) > r.weather.Clears || r.random.IntN(chance) > 0 {
@@ -379,15 +381,17 @@ func (r *run) stall(s *cluster.Session, l store.Lease, f *flight) bool {
 	}
 	r.weather.met(FaultZombie)
 	r.trace.note("stands still under fence %d", l.Fence)
-	r.ghost = &ghost{proc: r.proc, session: s, flight: f}
+	clock := store.Clock{Wall: r.wall}
+	left := l.Until.Sub(r.wall())
+	r.ghost = &ghost{proc: r.proc, session: s, flight: f, hold: store.NewHold(clock, clock.Now(), left)}
+	time.Sleep(left)
 	r.client = nil // the ghost's, closed with the run
 	return true
 }
 
-// haunt lets the ghost go on when another process has the lease. Its records
-// must be refused. Of its calls only those that read or delete are let out: a
-// PUT in the moment of a stall is as good as one that the network held back, and
-// no fence reaches it.
+// haunt lets the ghost go on when another process has the lease. It does to
+// Azure what it had still to do when it stopped: its reads go out, its writes
+// and its records must be refused.
 func (r *run) haunt(ctx context.Context) {
 	g := r.ghost
 	if g == nil || g.session == nil || r.random.IntN(3) > 0 {
@@ -395,9 +399,15 @@ func (r *run) haunt(ctx context.Context) {
 	}
 	r.trace.note("a process that lost its lease goes on")
 	g.proc.zombie = true
+	leased := lazuli.WithGuard(ctx, g.hold.Check)
 	for _, in := range g.flight.pending {
-		if in.Act == cluster.ActGet || in.Act == cluster.ActDelete || in.Act == cluster.ActList {
-			g.flight.answers = append(g.flight.answers, g.session.CarryOut(ctx, in.Intent))
+		switch in.Act { //nolint:exhaustive // what goes to Azure
+		case cluster.ActPut, cluster.ActDelete, cluster.ActGet, cluster.ActPoll, cluster.ActList:
+			a := g.session.CarryOut(leased, in.Intent)
+			r.trace.note("the ghost's %s: %s %s", in.Key(), a.Result.State, lazuli.CodeOf(a.Err))
+			if lazuli.CodeOf(a.Err) != lazuli.CodeFenced {
+				g.flight.answers = append(g.flight.answers, a)
+			}
 		}
 	}
 	_, err := g.session.Step(ctx, g.flight.answers, map[string]bool{})

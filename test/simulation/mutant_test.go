@@ -18,6 +18,7 @@ func TestMutants(t *testing.T) {
 	packs := builtin(t)
 	for _, m := range []struct{ name, defect string }{
 		{"dropFence", "records are written without the lease's fence"},
+		{"zombieWrites", "what was queued when the process stopped leaves after its lease"},
 		{"skipIntent", "a write is not recorded before it is made"},
 		{"putBlind", "a write whose answer was lost is repeated without a look"},
 		{"lostIsDone", "a write whose answer was lost counts as made"},

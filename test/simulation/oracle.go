@@ -44,6 +44,9 @@ func (o *oracle) before(w *wire, c *call) {
 	if until := w.closed[c.bucket]; time.Now().Before(until) {
 		o.blame("%s: %s before the time that Azure asked for", c, time.Until(until))
 	}
+	if w.p.zombie && c.method != http.MethodGet {
+		o.blame("%s: a process without the lease writes", c)
+	}
 	switch c.method {
 	case http.MethodPut:
 		o.beforePut(c)
