@@ -397,3 +397,29 @@ func TestClockIsOnlyLookedAt(t *testing.T) {
 		t.Errorf("the operation ended at %v, and at %v after a look at the clock", a, b)
 	}
 }
+
+// TestClocksOutside: a fast simulator scales durations, and is not at another
+// date than who talks to it.
+func TestClocksOutside(t *testing.T) {
+	t.Parallel()
+	for _, speed := range []float64{1, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, azuresim.Config{Seed: 9, Speed: speed}, world())
+			began, inside := time.Now(), s.Now()
+			time.Sleep(10 * time.Minute)
+			passed := time.Duration(float64(10*time.Minute) * speed)
+			if got := s.Now().Sub(inside); got != passed {
+				t.Errorf("at speed %v %s pass inside, want %s", speed, got, passed)
+			}
+			if got := s.Outside().Sub(began); got.Round(time.Millisecond) != 10*time.Minute {
+				t.Errorf("at speed %v %s pass outside, want 10 min", speed, got)
+			}
+			if got, want := s.Until(time.Now().Add(time.Hour)), time.Duration(speed*float64(time.Hour)); got.Round(time.Millisecond) != want {
+				t.Errorf("at speed %v an hour outside is %s, want %s", speed, got, want)
+			}
+			if got := s.Until(began.AddDate(200, 0, 0)); got < 50*365*24*time.Hour {
+				t.Errorf("at speed %v two centuries outside are %s", speed, got)
+			}
+		})
+	}
+}

@@ -52,6 +52,11 @@ type DataDisk struct {
 type Env interface {
 	// Now is the simulated time.
 	Now() time.Time
+	// Outside is what the clocks outside of the simulator show. Times that come from there, of tokens and certificates,
+	// compare with it: a fast simulator scales durations, and is not at another date.
+	Outside() time.Time
+	// Until is the simulated time until the clocks outside show t; not positive when they have.
+	Until(t time.Time) time.Duration
 	// After runs fn once after d of simulated time. Event functions never run concurrently with each other and are
 	// called without any simulator lock held.
 	After(d time.Duration, fn func())

@@ -169,6 +169,22 @@ func (s *Simulator) Now() time.Time {
 	return s.now()
 }
 
+// Outside is Env. Inside an event it is the time outside at which the event was due.
+func (s *Simulator) Outside() time.Time {
+	now := s.Now()
+	if s.cfg.Speed == 1 {
+		return now
+	}
+	return s.epoch.UTC().Add(time.Duration(float64(now.Sub(s.epoch)) / s.cfg.Speed))
+}
+
+// Until is Env.
+func (s *Simulator) Until(t time.Time) time.Duration {
+	const longest = 100 * 365 * 24 * time.Hour
+	d := float64(t.Sub(s.Outside())) * s.cfg.Speed
+	return time.Duration(min(max(d, -float64(longest)), float64(longest)))
+}
+
 // After is Env.
 func (s *Simulator) After(d time.Duration, fn func()) {
 	s.mu.Lock()

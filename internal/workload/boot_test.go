@@ -50,6 +50,10 @@ func (w *world) Now() time.Time {
 	return w.now
 }
 
+func (w *world) Outside() time.Time { return w.Now() }
+
+func (w *world) Until(t time.Time) time.Duration { return t.Sub(w.Now()) }
+
 func (w *world) After(d time.Duration, fn func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -87,7 +87,7 @@ func (s *Server) certificateUser(chain []*x509.Certificate) (User, error) {
 	_, err := chain[0].Verify(x509.VerifyOptions{
 		Roots:         s.clientCAs,
 		Intermediates: intermediates,
-		CurrentTime:   s.now(),
+		CurrentTime:   s.outside(),
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Server) tokenUser(token string) (User, error) {
 	want := secretValue(u, "token-secret")
 	if want == "" || subtle.ConstantTimeCompare([]byte(want), []byte(secret)) != 1 ||
 		secretValue(u, "token-id") != id || secretValue(u, "usage-bootstrap-authentication") != "true" ||
-		TokenExpired(u, s.now()) {
+		TokenExpired(u, s.outside()) {
 		return User{}, errUnauthorized
 	}
 	groups := []string{groupBootstrappers, groupAuthenticated}
@@ -123,7 +123,8 @@ func (s *Server) tokenUser(token string) (User, error) {
 	return User{Name: "system:bootstrap:" + id, Groups: groups}, nil
 }
 
-// TokenExpired says whether a bootstrap token Secret is past its expiration; one that cannot be read counts as past.
+// TokenExpired says whether a bootstrap token Secret is past its expiration, by the clock of who made it; one that cannot
+// be read counts as past.
 func TokenExpired(secret *unstructured.Unstructured, now time.Time) bool {
 	text := secretValue(secret, "expiration")
 	if text == "" {

@@ -23,6 +23,8 @@ const maxBody = 3 << 20
 type Options struct {
 	// Now is the cluster's clock. Required.
 	Now func() time.Time
+	// Outside is the clock that tokens and certificates are made by. Default Now.
+	Outside func() time.Time
 	// Random feeds uids and generated names. Required.
 	Random func() uint64
 	// ClientCA verifies client certificates; nil accepts none.
@@ -40,6 +42,7 @@ type Options struct {
 type Server struct {
 	store     *Store
 	now       func() time.Time
+	outside   func() time.Time
 	clientCAs *x509.CertPool
 	version   string
 	log       *slog.Logger
@@ -54,7 +57,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: newStore(o.Now, o.Random, pool), now: o.Now, version: o.Version, log: o.Logger}
+	s := &Server{store: newStore(o.Now, o.Random, pool), now: o.Now, outside: o.Outside, version: o.Version, log: o.Logger}
+	if s.outside == nil {
+		s.outside = o.Now
+	}
 	if s.version == "" {
 		s.version = "v1.36.0"
 	}

@@ -68,7 +68,7 @@ func newCluster(m *machine, cfg *kubeadmConfig, ca *authority) (*cluster, error)
 		views: map[*unstructured.Unstructured]any{}, used: map[*unstructured.Unstructured]bool{}, hashes: map[types.UID]hashed{},
 	}
 	c.api, err = kubeapi.New(kubeapi.Options{
-		Now: m.env.Now, Random: m.env.Rand("kubeapi|" + m.key).Uint64, ClientCA: ca.cert,
+		Now: m.env.Now, Outside: m.env.Outside, Random: m.env.Rand("kubeapi|" + m.key).Uint64, ClientCA: ca.cert,
 		Version: cfg.cluster.KubernetesVersion, ServiceCIDR: c.serviceCIDR(), Logger: m.owner.log,
 	})
 	if err != nil {
@@ -286,7 +286,7 @@ func (c *cluster) checkToken(token string) error {
 		return err
 	case t.secret != secret || !t.authentication:
 		return errors.New("Unauthorized: the token is not valid for authentication")
-	case kubeapi.TokenExpired(u, c.env.Now()):
+	case kubeapi.TokenExpired(u, c.env.Outside()):
 		return errors.New("Unauthorized: the token has expired")
 	case !slices.Contains(t.groups, defaultTokenGroup):
 		return errors.New("the token's groups may not request a kubelet's certificate")

@@ -39,6 +39,9 @@ var epoch = time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)
 type timeline struct {
 	azuresim.Env // what this level does not ask for
 
+	// speed is how much faster time goes here than outside, from the epoch on; 0 is 1.
+	speed float64
+
 	mu          sync.Mutex
 	now         time.Time
 	seq         int
@@ -72,6 +75,14 @@ func (t *timeline) Now() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.now
+}
+
+func (t *timeline) Outside() time.Time {
+	return epoch.Add(time.Duration(float64(t.Now().Sub(epoch)) / max(1, t.speed)))
+}
+
+func (t *timeline) Until(at time.Time) time.Duration {
+	return time.Duration(float64(at.Sub(t.Outside())) * max(1, t.speed))
 }
 
 func (t *timeline) After(d time.Duration, fn func()) {

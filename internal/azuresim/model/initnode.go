@@ -13,7 +13,7 @@ func (m *machine) initNode(p *plan) {
 	err := p.config.checkInit(m.ComputerName)
 	var ca *authority
 	if err == nil {
-		ca, err = loadPKI(p.user.files, m.env.Now())
+		ca, err = loadPKI(p.user.files, m.env.Outside())
 	}
 	var labels map[string]string
 	if err == nil {
@@ -100,7 +100,7 @@ func (m *machine) becomeControlPlane(c *cluster, local endpointOf) error {
 		names = append(names, host)
 	}
 	names = append(names, c.config.APIServer.CertSANs...)
-	cert, err := c.ca.serving(names, m.env.Now())
+	cert, err := c.ca.serving(names, m.env.Outside())
 	if err != nil {
 		return err
 	}

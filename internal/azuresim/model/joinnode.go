@@ -58,7 +58,7 @@ func (m *machine) newJoiner(p *plan) (*joiner, error) {
 		return nil, err
 	}
 	if cfg.ControlPlane != nil {
-		if j.ca, err = loadPKI(p.user.files, m.env.Now()); err != nil {
+		if j.ca, err = loadPKI(p.user.files, m.env.Outside()); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@
 package model_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +278,49 @@ func TestMachinesComeAndGo(t *testing.T) {
 	l.machines.Forget(l.id("cp-0"))
 	if _, ok := l.machines.Handler(l.id("cp-0")); ok {
 		t.Error("a machine that is gone serves an API")
+	}
+}
+
+// TestLateMachineOfAFastCloud: whoever makes a token has a clock that goes at
+// its own pace, and a cloud that is up for long is not at another date.
+func TestLateMachineOfAFastCloud(t *testing.T) {
+	t.Parallel()
+	const speed, life = 50, time.Hour
+	l := newLab(t)
+	l.speed = speed
+	l.up()
+	// From here on, a token of the hub's would be past its life at the machines' own time.
+	l.advance(2*speed*life/(speed-1), nil)
+	made := l.Outside()
+	secret := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+		"metadata": map[string]any{"namespace": "kube-system", "name": "bootstrap-token-dddddd"},
+		"data":     map[string]any{},
+	}}
+	for key, value := range map[string]string{
+		"token-id": "dddddd", "token-secret": "0123456789abcdef", "expiration": made.Add(life).UTC().Format(time.RFC3339),
+		"usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
+		"auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+	} {
+		if err := unstructured.SetNestedField(secret.Object, base64.StdEncoding.EncodeToString([]byte(value)), "data", key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.store("cp-0").Create(kubeapi.Secrets, secret); err != nil {
+		t.Fatal(err)
+	}
+	l.boot("worker-0", l.data("worker.yaml", "worker-0", "token", "dddddd"))
+	if !l.advance(10*time.Minute, func() bool { return l.node("cp-0", "worker-0") != nil }) {
+		t.Fatalf("the worker does not join:\n%s", l.console[l.id("worker-0")])
+	}
+	gone := func() bool {
+		_, there := l.store("cp-0").Get(kubeapi.Secrets, "kube-system", "bootstrap-token-dddddd")
+		return !there
+	}
+	if !l.advance(2*speed*life, gone) {
+		t.Fatal("the token is never cleaned up")
+	}
+	if lived := l.Outside().Sub(made); lived < life-time.Second || lived > life+time.Second {
+		t.Errorf("the token lived for %s outside, want %s", lived, life)
 	}
 }

@@ -112,7 +112,7 @@ func (c *cluster) uploadToken(t bootstrapToken) error {
 	case t.Expires != "":
 		data["expiration"] = []byte(t.Expires)
 	case ttl > 0:
-		data["expiration"] = []byte(c.env.Now().Add(ttl).UTC().Format(time.RFC3339))
+		data["expiration"] = []byte(c.env.Outside().Add(ttl).UTC().Format(time.RFC3339))
 	}
 	usages := t.Usages
 	if len(usages) == 0 {

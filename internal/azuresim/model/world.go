@@ -78,7 +78,7 @@ func (w *world) syncTokens() {
 		if !strings.HasPrefix(s.GetName(), tokenSecretPrefix) {
 			continue
 		}
-		if kubeapi.TokenExpired(s, w.env.Now()) {
+		if kubeapi.TokenExpired(s, w.env.Outside()) {
 			// A token that is gone already is no concern.
 			_ = w.store.Delete(kubeapi.Secrets, systemNamespace, s.GetName())
 			continue
@@ -88,7 +88,7 @@ func (w *world) syncTokens() {
 			continue
 		}
 		if at, err := time.Parse(time.RFC3339, string(secret.Data["expiration"])); err == nil {
-			w.once("expire/"+s.GetName()+"/"+at.String(), at.Sub(w.env.Now()), w.kick)
+			w.once("expire/"+s.GetName()+"/"+at.String(), w.env.Until(at), w.kick)
 		}
 		if t, err := readToken(s); err == nil && t.signing && tokenPattern.MatchString(t.id+"."+t.secret) {
 			info.Data[sigPrefix+t.id] = signature(info.Data["kubeconfig"], t.id, t.secret)

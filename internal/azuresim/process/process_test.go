@@ -85,6 +85,10 @@ func newCloud(t *testing.T, dir string) *cloud {
 
 func (c *cloud) Now() time.Time { return c.began.Add(speed * time.Since(c.began)) }
 
+func (*cloud) Outside() time.Time { return time.Now() }
+
+func (*cloud) Until(t time.Time) time.Duration { return speed * time.Until(t) }
+
 func (c *cloud) After(d time.Duration, fn func()) {
 	time.AfterFunc(d/speed, func() {
 		c.events.Lock()

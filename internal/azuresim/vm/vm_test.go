@@ -42,6 +42,8 @@ func newWorld(t *testing.T) *world {
 }
 
 func (*world) Now() time.Time                           { return time.Now() }
+func (*world) Outside() time.Time                       { return time.Now() }
+func (*world) Until(t time.Time) time.Duration          { return time.Until(t) }
 func (*world) After(d time.Duration, fn func())         { time.AfterFunc(d, fn) }
 func (*world) Rand(string) *mathrand.Rand               { return mathrand.New(mathrand.NewPCG(1, 2)) }
 func (*world) Reach(_, _ string, _ int) (string, error) { return "", azuresim.ErrUnreachable }
