@@ -212,6 +212,7 @@ type ClusterStatus struct {
 	SeenAt      time.Time    `json:"seenAt,omitzero"`     // last answer of the API server
 	EmptySince  time.Time    `json:"emptySince,omitzero"` // first list in a row that had nothing of a cluster being deleted
 	DeletedAt   time.Time    `json:"deletedAt,omitzero"`
+	LooksBack   int          `json:"looksBack,omitempty"` // made after the deletion, for what came late
 	Settled     string       `json:"settled,omitempty"` // identifies the wish that was fulfilled last
 	Exhausted   []Exhausted  `json:"exhausted,omitempty"`
 	Conditions  []Condition  `json:"conditions,omitempty"`

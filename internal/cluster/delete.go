@@ -153,6 +153,9 @@ func (s *step) takeList(a Answer) {
 		if azureCode(a.Err) == "ResourceGroupNotFound" {
 			// The resource group itself is gone, and all that was in it.
 			a.Found, a.Err = nil, nil
+		} else if s.Cluster.Status.State == lazuli.StateDeleted {
+			s.listed, s.found = s.now, nil // see lookBack
+			return
 		} else {
 			s.listed = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
 			s.trouble("list the cluster's resources", a.Err)
@@ -484,7 +487,7 @@ func (s *step) finish() {
 	}
 	s.condition(lazuli.Condition{Type: condWorkersGone, Status: statusTrue, Reason: typeReasonDeleted})
 	s.condition(lazuli.Condition{Type: condControlGone, Status: statusTrue, Reason: typeReasonDeleted})
-	s.at(s.now.Add(s.KeepDeleted))
+	s.at(s.now.Add(min(s.KeepDeleted, looksBack()[0])))
 }
 
 // forced ends a forced deletion that Azure does not let end, with the exact
@@ -499,19 +502,69 @@ func (s *step) forced(left []*lazuli.Node) bool {
 		ids = append(ids, n.AzureID)
 	}
 	s.finish()
+	s.Cluster.Status.LooksBack = len(looksBack()) // what comes late is the user's, too
 	s.say(lazuli.SeverityWarning, "ResourcesLeft", "The deletion was forced; these resources remain and are yours to delete: %s",
 		strings.Join(ids, ", "))
 	return true
 }
 
 // deleted keeps the records of a deleted cluster for a while, then drops them.
-func (s *step) deleted() {
+func (s *step) deleted() error {
 	due := s.Cluster.Status.DeletedAt.Add(s.KeepDeleted)
 	if due.After(s.now) {
 		s.at(due)
-		return
+		return s.lookBack()
 	}
 	if !s.over {
 		s.want(Intent{Act: ActPurge, Node: subjectInventory})
 	}
+	return nil
+}
+
+// looksBack is how long after its end a cluster's tag is looked for again. A
+// write that had left its process when that was stopped, or that the network
+// held back, takes effect whenever it arrives: no fence and no guard reaches
+// it. The first look comes when lists have had time to forget, see listLag.
+func looksBack() []time.Duration { return []time.Duration{150 * time.Second, 15 * time.Minute} }
+
+// lookBack deletes what came after the cluster's end. The cluster stays Deleted.
+func (s *step) lookBack() error {
+	st := &s.Cluster.Status
+	looks := looksBack()
+	if st.LooksBack >= len(looks) {
+		return nil
+	}
+	if s.target.SubscriptionID == "" { // nobody knows where any more
+		st.LooksBack, s.dirtyCluster = len(looks), true
+		return nil
+	}
+	due := st.DeletedAt.Add(looks[st.LooksBack])
+	switch {
+	case due.After(s.now):
+		s.at(due)
+		return nil
+	case s.listed.Before(due):
+		s.list()
+		return nil
+	case s.found == nil: // the list failed: again, less and less often
+		s.at(s.listed.Add(max(hopelessRetry, s.listed.Sub(due))))
+		return nil
+	}
+	if err := s.adopt(); err != nil {
+		return err
+	}
+	left := s.inventory()
+	for _, n := range left {
+		if n.State == lazuli.NodeIntended && n.Attempts == 0 {
+			s.say(lazuli.SeverityWarning, "CameLate", "%s was made after the cluster's end, and is deleted", n.Title)
+		}
+		s.removeResource(n, left)
+	}
+	if len(left) > 0 {
+		s.list()
+		return nil
+	}
+	st.LooksBack++
+	s.dirtyCluster = true
+	return s.lookBack() // for when the next one is due
 }

@@ -2,7 +2,14 @@
 
 package cluster
 
-import "time"
+import (
+	"time"
+
+	"github.com/lazuli-dev/lazuli/internal/azure/resource"
+)
 
 // Waiting has the world believe that a machine has been waited for so long.
 func (w *World) Waiting(machine string, d time.Duration) { w.waited[machine] = d }
+
+// Reaches has the world know where it is, as after a load.
+func (w *World) Reaches(t resource.Target) { w.target = t }

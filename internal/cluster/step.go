@@ -44,7 +44,7 @@ func Step(w *World, answers []Answer, inFlight map[string]bool, now time.Time, r
 	switch {
 	case err != nil:
 	case w.Cluster.Status.State == lazuli.StateDeleted:
-		s.deleted()
+		err = s.deleted()
 	case w.Cluster.Delete != nil:
 		err = s.remove()
 	default:

@@ -304,6 +304,94 @@ func TestDeleteFromEveryStep(t *testing.T) {
 	}
 }
 
+// What a write that was held back makes after the end is found and deleted, at
+// the next of two looks, and the cluster stays Deleted. Each look that finds
+// nothing is one list.
+func TestLooksBackAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		reason string
+		at     time.Duration // after the end
+		known  bool          // a record has the id
+		where  bool          // the account is still there
+		deaf   int           // lists that fail first
+		lists  int           // at least two for what was found, one that sees nothing more
+		left   int
+	}{
+		{"nothing", time.Hour, true, true, 0, 2, 1},
+		{"late", time.Second, true, true, 0, 4, 0},
+		{"later", 5 * time.Minute, true, true, 0, 4, 0},
+		{"without a record", time.Second, false, true, 0, 4, 0},
+		{"lists fail", time.Second, true, true, 2, 6, 0},
+		{"the account is gone", time.Second, true, false, 0, 0, 1},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			t.Parallel()
+			w, az, random := world(t), &azure{there: map[string]resource.Spec{}}, seeded()
+			play(t, w, az, lazuli.StateRunning, epoch)
+			var spec resource.Spec
+			for _, s := range az.there {
+				if s.Type() == resource.TypeSecurityGroup {
+					spec = s
+				}
+			}
+			if !tc.known {
+				spec = resource.PublicIP{Common: resource.Common{ID: resource.ID("s", "rg", resource.TypePublicIP, "unknown")}}
+			}
+			w = reload(w)
+			w.Cluster.Delete = &lazuli.DeleteIntent{At: epoch.Add(time.Hour), Actor: "somebody"}
+			now, lists := epoch.Add(time.Hour), 0
+			var end time.Time
+			var news []cluster.Answer
+			for end.IsZero() || now.Before(end.Add(time.Hour)) {
+				if len(news) == 0 && !end.IsZero() { // a run of its own
+					w = reload(w)
+					if tc.where {
+						w.Reaches(resource.Target{SubscriptionID: "s"})
+					}
+				}
+				plan, err := cluster.Step(w, news, map[string]bool{}, now, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch deleted := w.Cluster.Status.State == lazuli.StateDeleted; {
+				case deleted && end.IsZero():
+					end = now
+				case !deleted && !end.IsZero():
+					t.Fatalf("the cluster is %s again", w.Cluster.Status.State)
+				}
+				news = nil
+				for _, in := range plan.Intents {
+					if in.Act == cluster.ActList && !end.IsZero() {
+						lists++
+					}
+					a := az.answer(t, w, in)
+					if in.Act == cluster.ActList && !end.IsZero() && lists <= tc.deaf {
+						a = cluster.Answer{Intent: in, Err: lazuli.Errorf(lazuli.CodeAzureUnreachable, "no answer")}
+					}
+					news = append(news, a)
+				}
+				if len(news) > 0 {
+					continue
+				}
+				if !end.IsZero() && now.Before(end.Add(tc.at)) && !plan.Wake.Before(end.Add(tc.at)) {
+					az.there[strings.ToLower(spec.ResourceID())] = spec
+				}
+				now = plan.Wake
+			}
+			if want := end.Add(w.KeepDeleted); !now.Equal(want) {
+				t.Errorf("the next look is at %s, want the end of the records %s", now.Sub(end), want.Sub(end))
+			}
+			if len(az.there) != tc.left {
+				t.Errorf("left: %v", slices.Sorted(keys(az.there)))
+			}
+			if lists < tc.lists || lists > tc.lists+2 {
+				t.Errorf("%d lists, want about %d", lists, tc.lists)
+			}
+		})
+	}
+}
+
 // A wish that no release serves yet is kept, and nothing is made of it: the
 // cluster would be another. It can be deleted.
 func TestWhatCannotBeMadeWaits(t *testing.T) {

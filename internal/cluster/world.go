@@ -143,6 +143,9 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 		return nil, err
 	}
 	if w.Cluster.Status.State == lazuli.StateDeleted {
+		if w.Cluster.Status.LooksBack < len(looksBack()) {
+			r.loadTarget(ctx, w)
+		}
 		return w, nil
 	}
 	var err error
@@ -153,6 +156,18 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 		return nil, err
 	}
 	return w, r.loadSecrets(ctx, w)
+}
+
+// loadTarget reads where a deleted cluster was. It may be known no more: the
+// account may go as soon as the cluster has, and then nobody looks back.
+func (r *Reconciler) loadTarget(ctx context.Context, w *World) {
+	var err error
+	if w.Spec, err = palette.ClusterSpec(w.Cluster.Spec); err == nil {
+		err = r.loadAccount(ctx, w)
+	}
+	if err != nil {
+		r.cfg.Logger.Debug("cannot look back", "cluster", w.Cluster.UID, "error", err)
+	}
 }
 
 // clean marks all records as written.
