@@ -115,9 +115,10 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 		a.Sizes = sizes()
 	case cluster.ActMakeKeys:
 		a.Secrets = &cluster.Secrets{PKI: fixturePKI(t), Tokens: map[string]bootstrap.Token{}}
-		for _, name := range in.Joiners {
-			a.Secrets.Tokens[name] = "abcdef.0123456789abcdef"
-		}
+		addTokens(a.Secrets, in.Joiners)
+	case cluster.ActMakeToken:
+		a.Secrets = w.Secrets
+		addTokens(a.Secrets, in.Joiners)
 	case cluster.ActMakeKubeconfig:
 		a.Secrets = w.Secrets
 		a.Secrets.AdminKubeconfig = []byte("kubeconfig of " + in.Server)
@@ -143,12 +144,20 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 		}
 	case cluster.ActNodes:
 		for _, m := range w.Machines {
-			a.Nodes = append(a.Nodes, workload.Node{Name: m.Name, Ready: true, Version: "v1.36.3"})
+			if az.there[strings.ToLower(m.VMID)] != nil {
+				a.Nodes = append(a.Nodes, workload.Node{Name: m.Name, Ready: true, Version: "v1.36.3"})
+			}
 		}
 	case cluster.ActStatus:
 		a.Ready = true
 	}
 	return a
+}
+
+func addTokens(s *cluster.Secrets, machines []string) {
+	for _, name := range machines {
+		s.Tokens[name] = bootstrap.Token(fmt.Sprintf("abcd%02x.0123456789abcdef", len(s.Tokens)))
+	}
 }
 
 // play steps until nothing is left to do, answers everything at once, and
