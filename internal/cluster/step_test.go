@@ -103,6 +103,7 @@ type azure struct {
 	there   map[string]resource.Spec
 	writes  int
 	deletes int
+	sizes   []resource.Size // nil are all sizes in three zones
 }
 
 // answer carries out an intent at once and well.
@@ -112,7 +113,9 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 	key := strings.ToLower(in.AzureID)
 	switch in.Act {
 	case cluster.ActSizes:
-		a.Sizes = sizes()
+		if a.Sizes = az.sizes; a.Sizes == nil {
+			a.Sizes = sizes()
+		}
 	case cluster.ActMakeKeys:
 		a.Secrets = &cluster.Secrets{PKI: fixturePKI(t), Tokens: map[string]bootstrap.Token{}}
 		for _, name := range in.Joiners {
@@ -202,6 +205,70 @@ func TestCreateGraph(t *testing.T) {
 	for _, c := range w.Cluster.Status.Conditions {
 		if c.Status != "True" {
 			t.Errorf("condition %s is %s (%s) in a running cluster", c.Type, c.Status, c.Message)
+		}
+	}
+}
+
+// The zones of a pool are those that are allowed; what of them cannot be had is
+// told, and refused only when nothing remains.
+func TestZonesThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		reason string
+		sold   []string // of the workers' size
+		here   []string // of the other
+		asked  []string
+		want   []string // zones of the machines; nil is that there are none
+		says   string
+	}{
+		{"all are sold", []string{"1", "2", "3"}, []string{"1", "2", "3"}, []string{"1", "2"}, []string{"1", "2"}, ""},
+		{"not all are", []string{"1", "2"}, []string{"1", "2", "3"}, []string{"2", "3"}, []string{"2", "2"}, "is not sold in zone 3 of westeurope"},
+		{"a region without zones", nil, nil, []string{"1", "2"}, []string{"", ""}, "westeurope has no availability zones"},
+		{"none is sold", []string{"1"}, []string{"1", "2", "3"}, []string{"2", "3"}, nil, ""},
+	} {
+		for _, plane := range []bool{false, true} {
+			w := world(t)
+			az := &azure{there: map[string]resource.Spec{}, sizes: sizes()}
+			az.sizes[0].Zones, az.sizes[1].Zones = tt.here, tt.sold
+			pool := &w.Spec.Pools[0]
+			pool.Size, pool.Zones = 2, tt.asked
+			if plane {
+				w.Spec.Pools[1].ControlPlane, pool.ControlPlane = false, true
+			}
+			says, news, random := "", []cluster.Answer(nil), seeded()
+			for range 3 {
+				plan, err := cluster.Step(w, news, map[string]bool{}, epoch, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				says = strings.Join(w.Says(), "\n")
+				news = nil
+				for _, in := range plan.Intents {
+					news = append(news, az.answer(t, w, in))
+				}
+			}
+			var got []string
+			for _, m := range w.Machines {
+				if m.Pool == pool.Name {
+					got = append(got, m.Zone)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s, control plane %t: zones (-want +got):\n%s", tt.reason, plane, diff)
+			}
+			if !strings.Contains(says, tt.says) || tt.says == "" && strings.Contains(says, "Pool workers") {
+				t.Errorf("%s, control plane %t: it says %q", tt.reason, plane, says)
+			}
+			if plane && tt.want != nil && tt.want[0] == "" {
+				set := false
+				for _, s := range az.there {
+					set = set || s.Type() == resource.TypeAvailabilitySet
+				}
+				if !set {
+					t.Errorf("%s: there is no availability set", tt.reason)
+				}
+			}
 		}
 	}
 }
