@@ -104,6 +104,7 @@ type azure struct {
 	writes  int
 	deletes int
 	sizes   []resource.Size // nil are all sizes in three zones
+	asked   func(cluster.Intent)
 }
 
 // answer carries out an intent at once and well.
@@ -111,6 +112,9 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 	t.Helper()
 	a := cluster.Answer{Intent: in, Result: resource.Result{State: resource.StateSucceeded}}
 	key := strings.ToLower(in.AzureID)
+	if az.asked != nil {
+		az.asked(in)
+	}
 	switch in.Act {
 	case cluster.ActSizes:
 		if a.Sizes = az.sizes; a.Sizes == nil {
@@ -269,6 +273,37 @@ func TestZonesThatCannotBeHad(t *testing.T) {
 					t.Errorf("%s: there is no availability set", tt.reason)
 				}
 			}
+		}
+	}
+}
+
+// What a kubelet may not say of itself is no part of what its machine boots with,
+// and put on the Node by an administrator instead.
+func TestLabelsThatAKubeletMayNotSet(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	w.Spec.Pools[0].Labels = map[string]string{
+		"tier": "front", "node-role.kubernetes.io/worker": "mine", "node-role.kubernetes.io/gpu": "", "app.kubernetes.io/part-of": "shop",
+	}
+	az := &azure{there: map[string]resource.Spec{}}
+	var marked map[string]string
+	az.asked = func(in cluster.Intent) {
+		if m := w.Machines[strings.TrimPrefix(in.Node, "node/")]; in.Act == cluster.ActMark && m != nil && m.Pool == "workers" {
+			marked = in.Marks.Labels
+		}
+	}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	if diff := cmp.Diff(w.Spec.Pools[0].Labels, marked); diff != "" {
+		t.Errorf("labels of the Node (-want +got):\n%s", diff)
+	}
+	for _, s := range az.there {
+		vm, ok := s.(resource.VirtualMachine)
+		if !ok || w.Machines[vm.ComputerName].Pool != "workers" {
+			continue
+		}
+		text := string(vm.UserData)
+		if !strings.Contains(text, "tier=front") || strings.Contains(text, "gpu") || strings.Contains(text, "part-of") || strings.Contains(text, "worker=mine") {
+			t.Errorf("the machine boots with\n%s", text)
 		}
 	}
 }
