@@ -107,6 +107,36 @@ func TestClusterFeatures(t *testing.T) {
 	w.want(http.StatusBadRequest, "GET", "/v1/spectroclusters/validate/name?name=No+Name", nil)
 }
 
+// The client looks at the repave's state of every answer, before each update and
+// after an approval.
+func TestRepaveIsNeverAbsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	uid, _ := w.running()
+	base := "/v1/spectroclusters/" + uid
+	state := func() any {
+		var c struct {
+			Status struct {
+				Repave object `json:"repave"`
+			} `json:"status"`
+		}
+		w.want(http.StatusOK, "GET", base, nil).json(t, &c)
+		return c.Status.Repave["state"]
+	}
+	if got := state(); got != "Approved" {
+		t.Errorf("nothing awaits an approval, and status.repave.state is %v", got)
+	}
+	var s wire.SpectroClusterRepave
+	w.want(http.StatusOK, "GET", base+"/repave/status", nil).json(t, &s)
+	if s.Status == nil || s.Status.State != wire.ClusterRepaveStateApproved || s.Spec == nil {
+		t.Errorf("the repave's status is %+v of %+v", s.Status, s.Spec)
+	}
+	w.want(http.StatusNoContent, "PATCH", base+"/repave/approve", nil)
+	if got := state(); got != "Approved" {
+		t.Errorf("after an approval status.repave.state is %v", got)
+	}
+}
+
 func TestBadFeatures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
