@@ -286,6 +286,26 @@ func TestZonesThatCannotBeHad(t *testing.T) {
 	}
 }
 
+// A label that Azure takes for no tag's name stays off every resource and out of
+// the cloud controller's configuration.
+func TestLabelsThatAreNoTags(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	w.Cluster.Labels = map[string]string{"app.kubernetes.io/name": "shop", "env": "prod"}
+	az := &azure{there: map[string]resource.Spec{}}
+	az.asked = func(in cluster.Intent) {
+		if in.Act == cluster.ActApply && strings.Contains(string(in.Release.Set.Documents), "app.kubernetes.io/name: shop") {
+			t.Errorf("release %s has the label", in.Node)
+		}
+	}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	for id, s := range az.there {
+		if text := fmt.Sprintf("%+v", s); strings.Contains(text, "app.kubernetes.io") || !strings.Contains(text, "env:prod") {
+			t.Errorf("%s is %s", id, text)
+		}
+	}
+}
+
 // What a kubelet may not say of itself is no part of what its machine boots with,
 // and put on the Node by an administrator instead.
 func TestLabelsThatAKubeletMayNotSet(t *testing.T) {
