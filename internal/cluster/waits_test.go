@@ -76,6 +76,7 @@ func TestRoomComesBack(t *testing.T) {
 		t.Run(tt.reason, func(t *testing.T) {
 			t.Parallel()
 			w, az := world(t), &azure{there: map[string]resource.Spec{}}
+			w.ProbeInterval = 30 * time.Second
 			tt.shape(w)
 			const back = 40 * time.Minute
 			failed := map[string]bool{}
@@ -148,6 +149,7 @@ func TestTokensOutliveTheWait(t *testing.T) {
 		t.Run(tt.reason, func(t *testing.T) {
 			t.Parallel()
 			w, az := world(t), &azure{there: map[string]resource.Spec{}}
+			w.ProbeInterval = 30 * time.Second
 			const wait = 200 * time.Minute
 			made := epoch // the first token's, with the cluster
 			var booted time.Time
