@@ -64,3 +64,8 @@ func cut(s string, n int) string { return strings.TrimRight(s[:min(n, len(s))], 
 func ReservedTag(key string) bool {
 	return slices.Contains([]string{"azure", "microsoft", "windows"}, strings.ToLower(key))
 }
+
+// AzureTag reports whether a key can be the name of a tag of Azure. A label of a
+// cluster whose key cannot, such as app.kubernetes.io/name, is the cluster's alone
+// ("Use tags to organize your Azure resources", limitations).
+func AzureTag(key string) bool { return !strings.ContainsAny(key, `<>%&\?/`) }

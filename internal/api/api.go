@@ -76,6 +76,7 @@ type API struct {
 	limits   limiter
 	inFlight chan struct{}
 	watch    *watchers
+	writable writable
 	handler  http.Handler
 }
 

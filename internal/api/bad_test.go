@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func badClusters(t *testing.T) []bad {
 		{"a disk beyond all numbers", w1 + "cloudConfig.osDisk.diskSizeGB", 1e30, ""},
 		{"a disk in words", w1 + "cloudConfig.osDisk.diskSizeGB", "60", ""},
 		{"Windows", w1 + "cloudConfig.osDisk.osType", "Windows", ""},
-		{"a zone that the region lacks", w1 + "cloudConfig.azs", []any{"1", "7"}, w1 + "cloudConfig.azs[1]"},
+		{"zones that the region lacks", w1 + "cloudConfig.azs", []any{"6", "7"}, w1 + "cloudConfig.azs[1]"},
 		{"a zone that is no zone", w1 + "cloudConfig.azs", []any{"one"}, w1 + "cloudConfig.azs[0]"},
 		{"a zone twice", w1 + "cloudConfig.azs", []any{"1", "1"}, w1 + "cloudConfig.azs[1]"},
 		{"a number for a zone", w1 + "cloudConfig.azs", []any{"1", 2}, w1 + "cloudConfig.azs[1]"},
@@ -93,8 +94,18 @@ func badClusters(t *testing.T) []bad {
 		{"an autoscaler the wrong way round", w1 + "poolConfig.minSize", 1001, ""},
 		{"a label that is none", w1 + "poolConfig.additionalLabels", object{"a b": "c"}, w1 + "poolConfig.additionalLabels.a b"},
 		{"a label's value that is none", w1 + "poolConfig.additionalLabels", object{"a": "-c"}, w1 + "poolConfig.additionalLabels.a"},
-		{"a label that no kubelet gives itself", w1 + "poolConfig.additionalLabels",
-			object{"node-role.kubernetes.io/x": ""}, w1 + "poolConfig.additionalLabels.node-role.kubernetes.io/x"},
+		{"a label of the kubelet's", w1 + "poolConfig.additionalLabels",
+			object{"kubernetes.io/hostname": "x"}, w1 + "poolConfig.additionalLabels.kubernetes.io/hostname"},
+		{"a label of the cloud controller's", w1 + "poolConfig.additionalLabels",
+			object{"topology.kubernetes.io/zone": "x"}, w1 + "poolConfig.additionalLabels.topology.kubernetes.io/zone"},
+		{"an old label of the cloud controller's", w1 + "poolConfig.additionalLabels",
+			object{"failure-domain.beta.kubernetes.io/zone": "x"}, w1 + "poolConfig.additionalLabels.failure-domain.beta.kubernetes.io/zone"},
+		{"a machine's size as a label", w1 + "poolConfig.additionalLabels",
+			object{"node.kubernetes.io/instance-type": "x"}, w1 + "poolConfig.additionalLabels.node.kubernetes.io/instance-type"},
+		{"a worker that says it is a control plane", w1 + "poolConfig.additionalLabels",
+			object{"node-role.kubernetes.io/control-plane": ""}, w1 + "poolConfig.additionalLabels.node-role.kubernetes.io/control-plane"},
+		{"a label of the hub's", w1 + "poolConfig.additionalLabels",
+			object{"lazuli.io/pool": "x"}, w1 + "poolConfig.additionalLabels.lazuli.io/pool"},
 		{"an annotation that is none", w1 + "poolConfig.additionalAnnotations", object{"/": "c"}, w1 + "poolConfig.additionalAnnotations./"},
 		{"a taint without a key", w1 + "poolConfig.taints", []any{object{"effect": "NoSchedule"}}, w1 + "poolConfig.taints[0].key"},
 		{"a taint's effect that is none", w1 + "poolConfig.taints", []any{object{"key": "a", "effect": "Never"}}, w1 + "poolConfig.taints[0].effect"},
@@ -155,7 +166,9 @@ func badClusters(t *testing.T) []bad {
 		{"a tag that Azure keeps", "metadata.labels", object{"azure": "x"}, "metadata.labels.azure"},
 		{"a tag that Azure keeps, in capitals", "metadata.labels", object{"Microsoft": "x"}, "metadata.labels.Microsoft"},
 		{"a tag of ours", "metadata.labels", object{"lazuli.io-cluster": "x"}, "metadata.labels.lazuli.io-cluster"},
-		{"a tag with a slash", "metadata.labels", object{"a/b": "x"}, "metadata.labels.a/b"},
+		{"a pool's tag with a slash", w1 + "poolConfig.additionalTags", object{"a/b": "x"}, w1 + "poolConfig.additionalTags.a/b"},
+		{"a label of ours with a slash", "metadata.labels", object{"lazuli.io/set": "x"}, "metadata.labels.lazuli.io/set"},
+		{"a long value of a label with a slash", "metadata.labels", object{"a/b": strings.Repeat("x", 257)}, "metadata.labels.a/b"},
 		{"a tag's value that is long", "metadata.labels", object{"a": strings.Repeat("x", 257)}, "metadata.labels.a"},
 		{"two tags that differ in case", "metadata.labels", object{"Env": "x", "env": "y"}, "metadata.labels.env"},
 		{"too many tags", "metadata.labels", many, ""},
@@ -296,6 +309,10 @@ func TestGoodVariants(t *testing.T) {
 		{"a key without a comment", cc + "sshKey", strings.Join(strings.Fields(sshKey)[:2], " "), ""},
 		{"an ECDSA key", cc + "sshKey", ecdsaKey(t), ""},
 		{"an autoscaler that may not move", w1 + "poolConfig.maxSize", 2, ""},
+		{"roles of nodes", w1 + "poolConfig.additionalLabels",
+			object{"node-role.kubernetes.io/worker": "true", "node-role.kubernetes.io/gpu": ""}, ""},
+		{"labels that a kubelet may not give itself", w1 + "poolConfig.additionalLabels",
+			object{"node-restriction.kubernetes.io/x": "y", "app.kubernetes.io/part-of": "z", "example.k8s.io/a": ""}, ""},
 		{"a label under a domain of nodes", w1 + "poolConfig.additionalLabels", object{"node.kubernetes.io/x": "y", "example.com/a": ""}, ""},
 		{"a flag as a tag", "metadata.labels", object{"flag": "spectro__tag"}, ""},
 		{"null labels", "metadata.labels", nil, ""},
@@ -356,12 +373,10 @@ func TestPlacementFindings(t *testing.T) {
 		{"the group is not there", func(p *api.Placement) { p.GroupFound = false }, nil, lazuli.CodeInvalidField, cc + "resourceGroup"},
 		{"permissions are missing", func(p *api.Placement) { p.Missing = []string{"Microsoft.Compute/virtualMachines/write"} }, nil,
 			lazuli.CodeAzurePermission, "spec.cloudAccountUid"},
-		{"a region without zones", func(p *api.Placement) { p.Zones = nil },
-			func(b object) { set(t, b, w1+"cloudConfig.azs", []any{"1"}) }, lazuli.CodeInvalidField, w1 + "cloudConfig.azs[0]"},
-		{"a zone that does not sell the size", func(*api.Placement) {}, func(b object) {
-			set(t, b, w1+"cloudConfig.azs", []any{"1", "3"})
+		{"only a zone that does not sell the size", func(*api.Placement) {}, func(b object) {
+			set(t, b, w1+"cloudConfig.azs", []any{"3"})
 			set(t, b, w1+"cloudConfig.instanceType", "Standard_D2s_v3")
-		}, lazuli.CodeInvalidField, w1 + "cloudConfig.azs[1]"},
+		}, lazuli.CodeInvalidField, w1 + "cloudConfig.azs[0]"},
 		{"a premium disk on a size that takes none", func(*api.Placement) {}, func(b object) {
 			set(t, b, w1+"cloudConfig.instanceType", "Standard_D2_v2")
 			set(t, b, w1+"cloudConfig.osDisk.managedDisk.storageAccountType", "Premium_LRS")
@@ -381,6 +396,51 @@ func TestPlacementFindings(t *testing.T) {
 			t.Errorf("%s: %d clusters", tt.reason, n)
 		}
 	}
+}
+
+// A list of zones is what is allowed: where not all of them can be had, the plan
+// says so and the cluster is made.
+func TestZonesAreAllowedNotDemanded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		reason string
+		change func(*api.Placement)
+		pool   string
+		azs    []any
+		field  string
+		say    string
+	}{
+		{"a region without zones", withoutZones, w1, []any{"1", "2"}, "cloudConfig.azs", "has no availability zones"},
+		{"a control plane in a region without zones", withoutZones, cp, []any{"1", "2", "3"}, "cloudConfig.azs", "has no availability zones"},
+		{"a zone that does not sell the size", func(*api.Placement) {}, w1, []any{"1", "3"}, "cloudConfig.azs[1]", "does not sell Standard_D2s_v3; zones 1, 2 do"},
+		{"one of the control plane's", func(*api.Placement) {}, cp, []any{"3", "2", "1"}, "cloudConfig.azs[0]", "does not sell Standard_D2s_v3"},
+		{"a zone that the region lacks", func(*api.Placement) {}, w1, []any{"1", "7"}, "cloudConfig.azs[1]", "has no zone"},
+	} {
+		w := newWorld(t)
+		tt.change(&w.prober.placement)
+		b := w.body()
+		set(t, b, tt.pool+"cloudConfig.azs", tt.azs)
+		set(t, b, tt.pool+"cloudConfig.instanceType", "Standard_D2s_v3")
+		var plan struct {
+			Findings []struct{ Level, Field, Message string }
+		}
+		w.want(http.StatusOK, "POST", "/lazuli/v1/clusters/plan", b).json(t, &plan)
+		if len(plan.Findings) != 1 || plan.Findings[0].Level != "warning" || plan.Findings[0].Field != tt.pool+tt.field ||
+			!strings.Contains(plan.Findings[0].Message, tt.say) {
+			t.Errorf("%s: the plan finds %+v", tt.reason, plan.Findings)
+		}
+		w.want(http.StatusCreated, "POST", "/v1/spectroclusters/azure", b)
+	}
+}
+
+func withoutZones(p *api.Placement) {
+	p.Zones = nil
+	sizes := maps.Clone(p.Sizes)
+	for name, s := range sizes {
+		s.Zones = nil
+		sizes[name] = s
+	}
+	p.Sizes = sizes
 }
 
 func TestDuplicateNames(t *testing.T) {

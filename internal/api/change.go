@@ -137,6 +137,7 @@ func (a *API) notice(cl *lazuli.Cluster) ([]lazuli.Notice, error) {
 	}
 	var f findings
 	checkEffects(&f, &spec)
+	labelEffects(&f, cl.Labels)
 	f.without(!cl.RenewAt.IsZero(), "k8certificates/renew", "certificates are not renewed yet; kubeadm's own are good for a year")
 	for _, p := range cl.Profiles {
 		for _, l := range p.Layers {

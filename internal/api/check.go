@@ -69,7 +69,8 @@ func checkCluster(f *findings, in *palette.AzureClusterEntity) {
 			f.fault("metadata.name", "%q is not 1 to %d lower-case letters, digits and hyphens, with a letter or digit first and last",
 				shorten(in.Metadata.Name), lazuli.MaxNameLength)
 		}
-		checkTags(f, "metadata.labels", palette.Tags(in.Metadata.Labels))
+		checkClusterLabels(f, in.Metadata.Labels)
+		labelEffects(f, in.Metadata.Labels)
 		annotations(&f.faults, in.Metadata)
 	}
 	if in.Spec == nil {
@@ -268,6 +269,24 @@ func checkClusterConfig(f *findings, c *palette.ClusterConfigEntity) {
 	}
 }
 
+// checkClusterLabels checks a cluster's labels as the tags that they become. Those
+// that cannot be tags by their name are labels of the cluster alone.
+func checkClusterLabels(f *findings, labels map[string]string) {
+	const path = "metadata.labels"
+	tags := palette.Tags(labels)
+	for _, k := range sortedKeys(tags) {
+		if lazuli.AzureTag(k) || strings.HasPrefix(lazuli.Fold(k), tagNamespace) {
+			continue
+		}
+		checkTag(f, path+"."+shorten(k), k, tags[k])
+		delete(tags, k)
+	}
+	if len(labels) > maxLabels {
+		f.fault(path, "has more than %d entries", maxLabels)
+	}
+	checkTags(f, path, tags)
+}
+
 // checkTags checks tags as Azure takes them on every resource.
 func checkTags(f *findings, path string, tags map[string]string) {
 	if len(tags) > maxTags {
@@ -277,22 +296,30 @@ func checkTags(f *findings, path string, tags map[string]string) {
 	folded := map[string]string{}
 	for _, k := range sortedKeys(tags) {
 		at := path + "." + shorten(k)
-		switch {
-		case k == "" || len([]rune(k)) > maxTagKey:
-			f.fault(at, "a tag's name has 1 to %d characters", maxTagKey)
-		case strings.ContainsAny(k, `<>%&\?/`) || strings.IndexFunc(k, isControl) >= 0:
-			f.fault(at, `a tag's name has none of < > %% & \ ? / and no control character`)
-		case lazuli.ReservedTag(k):
-			f.fault(at, "Azure keeps the tags azure, microsoft and windows to itself; choose another name")
-		case strings.HasPrefix(lazuli.Fold(k), tagNamespace):
-			f.fault(at, "tags that start with %s are the hub's own", tagNamespace)
-		case len([]rune(tags[k])) > maxTagValue || strings.IndexFunc(tags[k], isControl) >= 0:
-			f.fault(at, "a tag's value has at most %d characters and no control character", maxTagValue)
+		if !lazuli.AzureTag(k) {
+			f.fault(at, `a tag's name has none of < > %% & \ ? /`)
+		} else {
+			checkTag(f, at, k, tags[k])
 		}
 		if other, twice := folded[lazuli.Fold(k)]; twice {
 			f.fault(at, "is the same tag as %q: Azure does not tell case", other)
 		}
 		folded[lazuli.Fold(k)] = k
+	}
+}
+
+func checkTag(f *findings, at, key, value string) {
+	switch {
+	case key == "" || len([]rune(key)) > maxTagKey:
+		f.fault(at, "a tag's name has 1 to %d characters", maxTagKey)
+	case strings.IndexFunc(key, isControl) >= 0:
+		f.fault(at, "a tag's name has no control character")
+	case lazuli.ReservedTag(key):
+		f.fault(at, "Azure keeps the tags azure, microsoft and windows to itself; choose another name")
+	case strings.HasPrefix(lazuli.Fold(key), tagNamespace):
+		f.fault(at, "tags that start with %s are the hub's own", tagNamespace)
+	case len([]rune(value)) > maxTagValue || strings.IndexFunc(value, isControl) >= 0:
+		f.fault(at, "a tag's value has at most %d characters and no control character", maxTagValue)
 	}
 }
 

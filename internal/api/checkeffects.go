@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/palette"
 )
 
@@ -18,6 +19,15 @@ import (
 func (f *findings) without(there bool, path, what string) {
 	if there {
 		f.warnings.Add(path, "is kept as sent and has no effect in this release: %s", what)
+	}
+}
+
+// labelEffects tells which labels of a cluster do not become tags.
+func labelEffects(f *findings, labels map[string]string) {
+	for _, k := range sortedKeys(labels) {
+		if !lazuli.AzureTag(k) {
+			f.warnings.Add("metadata.labels."+shorten(k), `is a label of the cluster and no tag of its resources: a tag's name in Azure has none of < > %% & \ ? /`)
+		}
 	}
 }
 

@@ -182,9 +182,9 @@ func checkPoolCloud(f *findings, at string, c *palette.AzureMachinePoolCloudConf
 	}
 }
 
-// checkLabels checks labels of nodes. Of the names under kubernetes.io the
-// kubelet sets none but a few itself (NodeRestriction), and a machine that was
-// told to would not start.
+// checkLabels checks labels of nodes. What a kubelet may not say of itself the
+// engine puts on the Node when it has joined; only what the system says of a Node
+// is refused.
 func checkLabels(f *findings, path string, labels map[string]string) {
 	checkQualifiedKeys(f, path, labels)
 	for _, k := range sortedKeys(labels) {
@@ -192,12 +192,25 @@ func checkLabels(f *findings, path string, labels map[string]string) {
 		if v := labels[k]; v != "" && (len(v) > maxLabelValue || !labelNamePattern.MatchString(v)) {
 			f.fault(at, "%q is not a label's value of Kubernetes", shorten(v))
 		}
-		prefix, _, ok := strings.Cut(k, "/")
-		if ok && (underDomain(prefix, "kubernetes.io") || underDomain(prefix, "k8s.io")) &&
-			!underDomain(prefix, "node.kubernetes.io") && !underDomain(prefix, "kubelet.kubernetes.io") {
-			f.fault(at, "nodes may not give themselves labels under %s", shorten(prefix))
+		if systemLabel(k) {
+			f.fault(at, "is a label that the system gives to nodes; choose another key")
 		}
 	}
+}
+
+// systemLabel reports whether kubelets, the cloud controller, kubeadm or the hub
+// itself write a label of nodes, so that another value would be overwritten or
+// mislead them (Kubernetes, "Well-Known Labels, Annotations and Taints").
+func systemLabel(key string) bool {
+	switch key {
+	case "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "node.kubernetes.io/instance-type",
+		"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master":
+		return true
+	}
+	prefix, _, ok := strings.Cut(key, "/")
+	return ok && slices.ContainsFunc([]string{
+		"topology.kubernetes.io", "beta.kubernetes.io", "lazuli.io", // failure-domain.beta.kubernetes.io too
+	}, func(domain string) bool { return underDomain(prefix, domain) })
 }
 
 func underDomain(s, domain string) bool { return s == domain || strings.HasSuffix(s, "."+domain) }

@@ -151,7 +151,7 @@ func getClusterStatus(a *API, c *call) (any, error) {
 }
 
 // patchMetadata replaces the labels of a cluster, which become the tags of its
-// resources, and lays annotations over those that it has.
+// resources where Azure takes their names, and lays annotations over those that it has.
 func patchMetadata(a *API, c *call) (any, error) {
 	var in struct {
 		Metadata *palette.ObjectMeta `json:"metadata"`
@@ -164,7 +164,7 @@ func patchMetadata(a *API, c *call) (any, error) {
 		f.fault("metadata", "is required")
 		return nil, f.faults.Err()
 	}
-	checkTags(&f, "metadata.labels", palette.Tags(in.Metadata.Labels))
+	checkClusterLabels(&f, in.Metadata.Labels)
 	given := annotations(&f.faults, in.Metadata)
 	if err := f.faults.Err(); err != nil {
 		return nil, err

@@ -107,6 +107,77 @@ func TestClusterFeatures(t *testing.T) {
 	w.want(http.StatusBadRequest, "GET", "/v1/spectroclusters/validate/name?name=No+Name", nil)
 }
 
+// A label that cannot be a tag of Azure is echoed, found, and told of.
+func TestLabelsThatAreNoTags(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.body()
+	labels := object{"app.kubernetes.io/name": "shop", "env": "prod", "a/flag": "spectro__tag"}
+	set(t, b, "metadata.labels", labels)
+	uid := w.want(http.StatusCreated, "POST", "/v1/spectroclusters/azure", b).uid(t)
+	check := func(want object, told ...string) {
+		t.Helper()
+		var c struct {
+			Metadata struct{ Labels object } `json:"metadata"`
+		}
+		w.want(http.StatusOK, "GET", "/v1/spectroclusters/"+uid, nil).json(t, &c)
+		if diff := cmp.Diff(want, c.Metadata.Labels); diff != "" {
+			t.Errorf("labels (-want +got):\n%s", diff)
+		}
+		var notices wire.Notices
+		w.want(http.StatusOK, "GET", "/lazuli/v1/clusters/"+uid+"/notices", nil).json(t, &notices)
+		var fields []string
+		for _, n := range notices.Items {
+			fields = append(fields, strings.TrimPrefix(n.Field, "metadata.labels."))
+		}
+		if diff := cmp.Diff(told, fields); diff != "" {
+			t.Errorf("notices (-want +got):\n%s", diff)
+		}
+	}
+	check(labels, "a/flag", "app.kubernetes.io/name")
+	var page struct{ Items []object }
+	for tag, want := range map[string]int{"app.kubernetes.io/name:shop": 1, "a/flag": 1, "app.kubernetes.io/name:other": 0} {
+		w.want(http.StatusOK, "POST", "/v1/dashboard/spectroclusters/search", object{"filter": object{"filterGroups": []any{object{"filters": []any{
+			object{"property": "tags", "condition": object{"string": object{"operator": "eq", "match": object{"values": []any{tag}}}}},
+		}}}}}).json(t, &page)
+		if len(page.Items) != want {
+			t.Errorf("%d clusters have the tag %s, want %d", len(page.Items), tag, want)
+		}
+	}
+	w.want(http.StatusNoContent, "PATCH", "/v1/spectroclusters/"+uid+"/metadata", object{"metadata": object{"name": "prod", "labels": object{"b/c": "d"}, "annotations": object{"description": "d"}}})
+	check(object{"b/c": "d"}, "b/c")
+}
+
+// The client looks at the repave's state of every answer, before each update and
+// after an approval.
+func TestRepaveIsNeverAbsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	uid, _ := w.running()
+	base := "/v1/spectroclusters/" + uid
+	state := func() any {
+		var c struct {
+			Status struct {
+				Repave object `json:"repave"`
+			} `json:"status"`
+		}
+		w.want(http.StatusOK, "GET", base, nil).json(t, &c)
+		return c.Status.Repave["state"]
+	}
+	if got := state(); got != "Approved" {
+		t.Errorf("nothing awaits an approval, and status.repave.state is %v", got)
+	}
+	var s wire.SpectroClusterRepave
+	w.want(http.StatusOK, "GET", base+"/repave/status", nil).json(t, &s)
+	if s.Status == nil || s.Status.State != wire.ClusterRepaveStateApproved || s.Spec == nil {
+		t.Errorf("the repave's status is %+v of %+v", s.Status, s.Spec)
+	}
+	w.want(http.StatusNoContent, "PATCH", base+"/repave/approve", nil)
+	if got := state(); got != "Approved" {
+		t.Errorf("after an approval status.repave.state is %v", got)
+	}
+}
+
 func TestBadFeatures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -213,10 +213,18 @@ func filterString(f *palette.FilterString, v string) bool {
 
 // getPackVersions answers all versions of a pack of a registry.
 func getPackVersions(a *API, c *call) (any, error) {
-	if err := a.registry(c.param("registryUid")); err != nil {
-		return nil, err
+	name, uid := c.param("packName"), c.param("registryUid")
+	if err := a.registry(uid); err != nil {
+		// What a registry of charts has is not known here.
+		r, other := get[lazuli.Registry](c.ctx(), a.Store, c, uid)
+		switch {
+		case other == nil:
+			return nil, lazuli.Errorf(lazuli.CodeNotFound, "registry %q has no pack %q", r.Name, shorten(name))
+		case lazuli.CodeOf(other) == lazuli.CodeNotFound:
+			return nil, err
+		}
+		return nil, other
 	}
-	name := c.param("packName")
 	var out palette.PackTagEntity
 	for _, p := range a.Packs.Packs() {
 		if p.Name != name || !cloudMatches(c.query("cloudType"), p.CloudTypes) {

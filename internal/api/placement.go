@@ -163,18 +163,27 @@ func checkControlPlaneSize(f *findings, at, name string, size SizeInfo) {
 	}
 }
 
+// checkZones takes the zones of a request for those that are allowed: machines go
+// to the zones among them that sell the size, and it is a finding when these are
+// not all, a fault when there is none of them in a region that has zones.
 func checkZones(
 	f *findings, at string, c *palette.AzureMachinePoolCloudConfig, size SizeInfo, zones []string, location string,
 ) {
+	if len(c.AZs) > 0 && len(zones) == 0 {
+		f.warnings.Add(at+"azs", "%s has no availability zones: the machines are placed without", location)
+		return
+	}
+	say := f.fault
+	if slices.ContainsFunc(c.AZs, func(z string) bool { return slices.Contains(size.Zones, z) }) {
+		say = f.warnings.Add
+	}
 	for j, z := range c.AZs {
 		path := fmt.Sprintf("%sazs[%d]", at, j)
 		switch {
-		case len(zones) == 0:
-			f.fault(path, "%s has no availability zones; leave azs empty", location)
 		case !slices.Contains(zones, z):
-			f.fault(path, "%s has no zone %q; it has %s", location, shorten(z), strings.Join(zones, ", "))
+			say(path, "%s has no zone %q; it has %s", location, shorten(z), strings.Join(zones, ", "))
 		case !slices.Contains(size.Zones, z):
-			f.fault(path, "zone %s of %s does not sell %s; %s", z, location, c.InstanceType, soldIn(size.Zones))
+			say(path, "zone %s of %s does not sell %s; %s", z, location, c.InstanceType, soldIn(size.Zones))
 		}
 	}
 }

@@ -109,6 +109,13 @@ func TestHelmPacks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	registry := w.want(http.StatusCreated, "POST", "/v1/registries/helm", registryBody("charts", "noAuth")).uid(t)
+	for uid, want := range map[string]string{
+		registry: `registry "charts" has no pack "kubernetes"`, strings.Repeat("a", 24): "there is no registry",
+	} {
+		if e := w.want(http.StatusNotFound, "GET", "/v1/packs/kubernetes/registries/"+uid, nil).err(t); !strings.Contains(e.Message, want) {
+			t.Errorf("a pack of the registry %s: %s", uid, e.Message)
+		}
+	}
 	b := addonBody("chart")
 	set(t, b, "spec.template.packs[0]", object{"name": "nginx", "type": "helm", "tag": "1.2.3", "registryUid": registry, "values": "replicas: 1 # mine"})
 	uid := w.want(http.StatusCreated, "POST", "/v1/clusterprofiles?publish=true", b).uid(t)

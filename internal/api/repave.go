@@ -25,7 +25,7 @@ func getRepave(a *API, c *call) (any, error) {
 	out := wire.SpectroClusterRepave{
 		Metadata: &wire.ObjectMeta{Name: cl.Name, UID: cl.UID},
 		Spec:     &wire.SpectroClusterRepaveSpec{SpectroClusterUID: cl.UID, Reasons: []wire.SpectroClusterRepaveReason{}},
-		Status:   &wire.SpectroClusterRepaveStatus{},
+		Status:   &wire.SpectroClusterRepaveStatus{State: wire.ClusterRepaveStateApproved},
 	}
 	for _, n := range cl.Status.Notices {
 		out.Spec.Reasons = append(out.Spec.Reasons, wire.SpectroClusterRepaveReason{Code: "MachinesDiffer", Message: n.Message})

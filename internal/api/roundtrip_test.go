@@ -40,7 +40,8 @@ func (d drawn) maybe(o object, name string, v func() any) {
 func (d drawn) tags(label string) object {
 	o := object{}
 	for range rapid.IntRange(0, 3).Draw(d.t, label) {
-		o[rapid.StringMatching(`[a-z]{3,9}`).Draw(d.t, label+" key")] = rapid.SampledFrom([]string{"spectro__tag", "v", "a-b"}).Draw(d.t, label+" value")
+		prefix := rapid.SampledFrom([]string{"", "", "app.kubernetes.io/"}).Draw(d.t, label+" prefix")
+		o[prefix+rapid.StringMatching(`[a-z]{3,9}`).Draw(d.t, label+" key")] = rapid.SampledFrom([]string{"spectro__tag", "v", "a-b"}).Draw(d.t, label+" value")
 	}
 	for _, reserved := range []string{"azure", "microsoft", "windows"} {
 		delete(o, reserved)
@@ -51,7 +52,7 @@ func (d drawn) tags(label string) object {
 func (d drawn) kubeLabels(label string) object {
 	o := object{}
 	for range rapid.IntRange(0, 3).Draw(d.t, label) {
-		key := rapid.SampledFrom([]string{"", "example.com/", "team.io/"}).Draw(d.t, label+" prefix") + rapid.StringMatching(`[a-z]{1,8}`).Draw(d.t, label+" key")
+		key := rapid.SampledFrom([]string{"", "example.com/", "team.io/", "node-role.kubernetes.io/", "app.kubernetes.io/"}).Draw(d.t, label+" prefix") + rapid.StringMatching(`[a-z]{1,8}`).Draw(d.t, label+" key")
 		o[key] = rapid.SampledFrom([]string{"", "x", "a.b_c-d"}).Draw(d.t, label+" value")
 	}
 	return o

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lazuli-dev/lazuli"
@@ -68,13 +69,17 @@ func ownRoutes() []route {
 	}
 }
 
-// readyTimeout bounds the look at the store.
-const readyTimeout = 2 * time.Second
+const (
+	// readyTimeout bounds the look at the store.
+	readyTimeout = 2 * time.Second
+	// readyFor is how long what was found about writing is told: anybody may ask.
+	readyFor = time.Second
+)
 
 // healthz answers while the process serves.
 func healthz(*API, *call) (any, error) { return plain("ok\n"), nil }
 
-// readyz answers while the store does.
+// readyz answers while the store does, and while it stores what it is given.
 func readyz(a *API, c *call) (any, error) {
 	ctx, cancel := context.WithTimeout(c.ctx(), readyTimeout)
 	defer cancel()
@@ -83,7 +88,34 @@ func readyz(a *API, c *call) (any, error) {
 			Code: lazuli.CodeUnavailable, Message: "the store does not answer", Err: fmt.Errorf("look at the store: %w", err),
 		}
 	}
+	if err := a.writable.ask(ctx, a.Store, a.Now()); err != nil {
+		return nil, &lazuli.Error{
+			Code: lazuli.CodeUnavailable, Message: "the store takes no changes", Err: fmt.Errorf("write to the store: %w", err),
+		}
+	}
 	return plain("ok\n"), nil
+}
+
+// writable is what was found last about writing to the store.
+type writable struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+// ask finds out anew unless it was just done. Who asks meanwhile waits for the
+// answer; one that the caller's end cut short is no answer for others.
+func (w *writable) ask(ctx context.Context, s store.Store, now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if age := now.Sub(w.at); age >= 0 && age < readyFor {
+		return w.err
+	}
+	err := s.Writable(ctx)
+	if ctx.Err() == nil {
+		w.at, w.err = now, err
+	}
+	return err
 }
 
 // getContract serves the document that the API is held to.

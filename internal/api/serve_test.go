@@ -372,6 +372,48 @@ func TestBrokenStore(t *testing.T) {
 	}
 }
 
+// fullStore takes no changes while it is told to.
+type fullStore struct {
+	store.Store
+	err   error
+	asked int
+}
+
+func (f *fullStore) Writable(ctx context.Context) error {
+	f.asked++
+	if f.err != nil {
+		return f.err
+	}
+	return f.Store.Writable(ctx)
+}
+
+// A hub that can read and not write is not ready, until it can.
+func TestReadyWhileTheStoreTakesChanges(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	full := &fullStore{Store: h.store}
+	a, err := api.New(api.Config{Store: full, Seal: h.seal, Prober: h.prober, Packs: h.packs, Now: h.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.api = a
+	later := func() { h.passed.Add(1) }
+	h.want(200, "GET", "/readyz", nil, "ApiKey", "")
+	h.want(200, "GET", "/readyz", nil, "ApiKey", "")
+	if full.asked != 1 {
+		t.Errorf("two looks at once ask the store %d times", full.asked)
+	}
+	full.err = lazuli.Errorf(lazuli.CodeUnavailable, "CANARY")
+	later()
+	if a := h.want(503, "GET", "/readyz", nil, "ApiKey", ""); bytes.Contains(a.body, []byte("CANARY")) {
+		t.Errorf("%s", a.body)
+	}
+	h.want(200, "GET", "/healthz", nil, "ApiKey", "")
+	full.err = nil
+	later()
+	h.want(200, "GET", "/readyz", nil, "ApiKey", "")
+}
+
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/azure/resource"
@@ -49,6 +50,7 @@ func (s *step) create() error {
 	if err := s.fit(); err != nil {
 		return err
 	}
+	s.freshTokens()
 	g, err := s.design()
 	if err != nil {
 		s.fault(nodePlacement, err)
@@ -150,7 +152,7 @@ func (s *step) ready(name string) bool {
 	if s.busy(name) {
 		return false
 	}
-	if n.NextTry.After(s.now) {
+	if s.later(n.NextTry) {
 		s.at(n.NextTry)
 		return false
 	}
@@ -258,7 +260,7 @@ func (s *step) poll(rec *lazuli.Node) {
 	case mutated("forgetPoll"):
 	case op == nil:
 		s.want(Intent{Act: ActGet, Node: rec.Name, AzureID: rec.AzureID})
-	case op.NextPoll.After(s.now):
+	case s.later(op.NextPoll):
 		s.at(op.NextPoll)
 	case op.PollURL == "":
 		s.want(Intent{Act: ActGet, Node: rec.Name, AzureID: rec.AzureID})
@@ -291,6 +293,36 @@ func (s *step) put(n graph.Node[task]) error {
 	}
 	s.want(Intent{Act: ActPut, Node: n.Name, AzureID: rec.AzureID, Spec: spec})
 	return nil
+}
+
+// freshTokens has the tokens of machines that have not joined made anew before
+// they end: a machine may wait for quota, for room or for its boot for longer
+// than a token lives. The first ones were made with the cluster.
+func (s *step) freshTokens() {
+	api := s.Nodes[nodeAPIServer]
+	if api == nil || api.State != lazuli.NodeDone {
+		return
+	}
+	for _, m := range s.machines() {
+		if m.Init || m.KubeVersion != "" {
+			continue
+		}
+		rec := s.Nodes[prefixToken+m.Name]
+		switch {
+		case !m.Late && s.stale(api.EndedAt):
+			m.Late = true // from now on it has a token of its own, see design
+			s.dirtyMachines[m.Name] = true
+		case m.Late && rec != nil && rec.State == lazuli.NodeDone && s.stale(rec.EndedAt):
+			s.reopen(rec.Name, lazuli.NodeWaiting)
+		}
+	}
+}
+
+// stale reports whether a token that was made then is past half its life, or was
+// made by another clock.
+func (s *step) stale(made time.Time) bool {
+	age := s.now.Sub(made)
+	return age > tokenLife/2 || age < -tokenLife/2
 }
 
 // joiners are the machines that need a token.

@@ -52,7 +52,7 @@ func (s *step) remove() error {
 	for _, n := range left {
 		s.removeResource(n, left)
 	}
-	if since := s.Cluster.Status.EmptySince; len(left) == 0 && !since.IsZero() && s.listed.Sub(since) >= s.ProbeInterval {
+	if len(left) == 0 && s.nothingListed() {
 		s.gone()
 		return nil
 	}
@@ -61,6 +61,21 @@ func (s *step) remove() error {
 	}
 	s.list()
 	return nil
+}
+
+// nothingListed reports whether two lists some time apart had nothing of the
+// cluster, the last one since the last record went.
+func (s *step) nothingListed() bool {
+	since := s.Cluster.Status.EmptySince
+	if since.IsZero() || s.listed.Sub(since) < s.ProbeInterval {
+		return false
+	}
+	for _, n := range s.Nodes {
+		if n.AzureID != "" && !n.IntentAt.IsZero() && n.EndedAt.After(s.listed) {
+			return false
+		}
+	}
+	return true
 }
 
 // abandon takes back what was never intended: there is nothing to delete.
@@ -131,6 +146,10 @@ func (s *step) list() {
 		s.at(due)
 		return
 	}
+	if s.relist.After(s.now) {
+		s.at(s.relist)
+		return
+	}
 	s.want(Intent{Act: ActList, Node: subjectInventory})
 }
 
@@ -157,7 +176,7 @@ func (s *step) takeList(a Answer) {
 			s.listed, s.found = s.now, nil // see lookBack
 			return
 		} else {
-			s.listed = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
+			s.relist = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
 			s.trouble("list the cluster's resources", a.Err)
 			return
 		}
@@ -205,7 +224,7 @@ func (s *step) count(name string, there bool) {
 	default:
 		since, err := time.Parse(time.RFC3339Nano, have)
 		switch {
-		case err != nil || s.now.Sub(since) < s.ProbeInterval || n.NextTry.After(s.now):
+		case err != nil || s.now.Sub(since) < s.ProbeInterval || s.later(n.NextTry):
 		case since.Sub(n.IntentAt) < listLag && readable(n.AzureID):
 			// Both lists may be of before the resource was made: its id decides.
 			if !s.busy(name) {
@@ -233,6 +252,9 @@ func readable(id string) bool {
 // vanished records that Azure no longer has a resource.
 func (s *step) vanished(name string) {
 	n := s.change(name)
+	if n.State == lazuli.NodeDeleting {
+		s.mended(n)
+	}
 	n.State, n.EndedAt, n.Operation = lazuli.NodeGone, s.now, nil
 	if since := s.unwantedSince(name); n.StartedAt.Before(since) {
 		n.StartedAt = since // it went along with what held it
@@ -368,7 +390,9 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 	}) {
 		return
 	}
-	if n.NextTry.After(s.now) {
+	// What the resource waited for while it was wanted holds nothing up.
+	fresh := n.StartedAt.Before(s.unwantedSince(n.Name))
+	if s.later(n.NextTry) && !fresh {
 		s.at(n.NextTry)
 		return
 	}
@@ -377,7 +401,7 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 		// Lists tell when it is gone; one that never was in a list is asked for by its id.
 		switch {
 		case n.Facts[factListed] != "":
-		case op.NextPoll.After(s.now):
+		case s.later(op.NextPoll):
 			s.at(op.NextPoll)
 		default:
 			s.want(Intent{Act: ActGet, Node: n.Name, AzureID: n.AzureID})
@@ -389,8 +413,9 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 	}
 	rec := s.change(n.Name)
 	rec.State, rec.EndedAt, rec.Operation = lazuli.NodeDeleting, time.Time{}, nil
-	if rec.StartedAt.Before(s.unwantedSince(n.Name)) {
-		rec.StartedAt = s.now
+	if fresh {
+		rec.StartedAt, rec.NextTry, rec.Attempts = s.now, time.Time{}, 0
+		rec.Code, rec.Message, rec.Remedy = "", "", ""
 	}
 	s.want(Intent{Act: ActDelete, Node: n.Name, AzureID: n.AzureID, Force: true})
 }
@@ -424,6 +449,7 @@ func (s *step) takeDelete(a Answer) {
 		s.vanished(name)
 	case resource.StateWorking, resource.StateDeleting, resource.StateFailed:
 		n = s.change(name)
+		s.mended(n)
 		wait := a.Result.RetryAfter
 		if wait <= 0 {
 			wait = listDelay

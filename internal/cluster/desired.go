@@ -218,15 +218,23 @@ func (w *World) id(t resource.Type, suffix string) string {
 // tags are what a resource carries: the cluster's own, the user's, and those of
 // a pool. A label without a value becomes a tag without a value.
 func (w *World) tags(more map[string]string) map[string]string {
+	out := tagsOf(w.Cluster.Labels)
+	maps.Copy(out, more)
+	out[lazuli.ClusterTag] = w.Cluster.UID
+	return out
+}
+
+// tagsOf are the tags that a cluster's labels become: all whose keys Azure takes.
+func tagsOf(labels map[string]string) map[string]string {
 	out := map[string]string{}
-	for k, v := range w.Cluster.Labels {
+	for k, v := range labels {
 		if v == flagTag {
 			v = ""
 		}
-		out[k] = v
+		if lazuli.AzureTag(k) {
+			out[k] = v
+		}
 	}
-	maps.Copy(out, more)
-	out[lazuli.ClusterTag] = w.Cluster.UID
 	return out
 }
 

@@ -36,8 +36,15 @@
 //	                        +----------------------- Failed --later--> Intended
 //
 // What was intended is looked for before it is written again. A retry is a
-// value (NextTry), never a sleep. A VM satisfies those that wait for it as soon
+// value (NextTry), never a sleep. Of the nodes that fail for one cause, one goes
+// ahead every few seconds, and when it gets through the others are tried at once:
+// what a user mended is noticed soon, and a cluster that is stuck costs few calls.
+// A VM satisfies those that wait for it as soon
 // as Azure accepted it: whether it is any good, its node in the cluster tells.
+//
+// A machine that there is no room for gets a successor in another zone, or after
+// a while in the same place where there is no other. Bootstrap tokens are made
+// anew for as long as their machines have not joined.
 //
 // # Pools
 //
@@ -67,6 +74,7 @@
 // missing from two since that cannot both be older than the resource; where they
 // can, its id is asked for. What lists show long after counts as there again.
 // The cluster reads Deleted when every record is
-// gone and the last list was empty. The resource group, and anything without
+// gone and two lists some time apart, the last one since the last record went,
+// had nothing. The resource group, and anything without
 // the cluster's tag or record, is never touched.
 package cluster

@@ -230,7 +230,7 @@ func (s *step) shapes() []lazuli.Notice {
 			return m.Zone != "" && len(p.Zones) > 0 && !slices.Contains(p.Zones, m.Zone)
 		})
 	}
-	if made := s.Cluster.Status.Made; made != nil && !maps.Equal(made.Labels, s.Cluster.Labels) {
+	if made := s.Cluster.Status.Made; made != nil && !maps.Equal(tagsOf(made.Labels), tagsOf(s.Cluster.Labels)) {
 		out = append(out, lazuli.Notice{Field: "metadata.labels", Message: "resources that were there before keep their tags; what is made from now on gets these"})
 	}
 	if made := s.Cluster.Status.Made; made != nil && strings.TrimSpace(made.SSHKey) != strings.TrimSpace(s.Spec.SSHKey) {

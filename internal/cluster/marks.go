@@ -23,10 +23,10 @@ const (
 func (w *World) marks(m *lazuli.Machine) workload.Marks {
 	p := w.pool(m.Pool)
 	out := workload.Marks{Labels: map[string]string{}, Annotations: p.Annotations}
-	maps.Copy(out.Labels, p.Labels)
 	if !m.ControlPlane {
-		out.Labels[workerRole] = ""
+		out.Labels[workerRole] = "" // unless the pool says more of it
 	}
+	maps.Copy(out.Labels, p.Labels)
 	if m.ControlPlane && !p.UseAsWorker {
 		out.Taints = append(out.Taints, workload.Taint{Key: controlRole, Effect: noSchedule}) // kubeadm's own
 	}

@@ -88,17 +88,7 @@ func (s *step) takeSizes(a Answer) {
 // size can do. It is decided once; what it depends on beside the random names
 // is only the spec and the sizes.
 func (s *step) place() error {
-	zones := map[string]bool{}
-	for _, size := range s.sizes {
-		for _, z := range size.Zones {
-			zones[z] = true
-		}
-	}
-	all := make([]string, 0, len(zones))
-	for z := range zones {
-		all = append(all, z)
-	}
-	slices.Sort(all)
+	all := s.offered()
 	// All or nothing: a pool that cannot be placed leaves no machine of another.
 	pools := s.pools()
 	zonesOf := make([][]string, len(pools))
@@ -131,6 +121,17 @@ func (s *step) place() error {
 	}
 	s.change(nodePlacement).Facts = facts
 	return nil
+}
+
+// offered are the zones in which the location sells anything; none where it has
+// no zones.
+func (s *step) offered() []string {
+	var all []string
+	for _, size := range s.sizes {
+		all = append(all, size.Zones...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // pools are the pools in the order in which they are placed: the control plane
@@ -166,7 +167,8 @@ func (s *step) sizeOf(p lazuli.Pool) (resource.Size, error) {
 }
 
 // zonesFor returns the zones that a pool's machines are spread over: those that
-// sell the size and that the user allows; none where the location has none.
+// sell the size and that the user allows; none where the location has none,
+// whatever the user allows. That no zone is both is a fault.
 // Zones that had no room a moment ago are left out as long as others remain.
 func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
 	allowed := size.Zones
@@ -177,7 +179,7 @@ func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
 				allowed = append(allowed, z)
 			}
 		}
-		if len(allowed) == 0 {
+		if len(allowed) == 0 && len(s.offered()) > 0 {
 			return nil, &lazuli.Error{
 				Code: lazuli.CodeAzureCapacity,
 				Message: fmt.Sprintf("pool %s: size %s is sold in none of the zones %s of %s",
@@ -218,6 +220,7 @@ func (s *step) leastUsed(pool string, zones []string) string {
 // findings tells what about a pool's placement is less than one would wish, and
 // still better than a refusal.
 func (s *step) findings(p lazuli.Pool, size resource.Size, zones []string) {
+	s.fewer(p, size)
 	if !p.ControlPlane {
 		return
 	}
@@ -230,6 +233,19 @@ func (s *step) findings(p lazuli.Pool, size resource.Size, zones []string) {
 	}
 	if !size.PremiumIO {
 		s.say(lazuli.SeverityWarning, "SlowEtcd", "%s takes no premium disks: etcd shares the operating system's disk", size.Name)
+	}
+}
+
+// fewer tells that a pool is not in all zones that the user asked for.
+func (s *step) fewer(p lazuli.Pool, size resource.Size) {
+	without := slices.DeleteFunc(slices.Clone(p.Zones), func(z string) bool { return slices.Contains(size.Zones, z) })
+	switch {
+	case len(without) == 0:
+	case len(s.offered()) == 0:
+		s.say(lazuli.SeverityWarning, "ZonesNotThere", "Pool %s: %s has no availability zones: the zones that it asks for have no effect", p.Name, s.Spec.Location)
+	default:
+		s.say(lazuli.SeverityWarning, "ZonesNotThere", "Pool %s: %s is not sold in zone %s of %s: its machines go to the others that it asks for",
+			p.Name, size.Name, strings.Join(without, ", "), s.Spec.Location)
 	}
 }
 

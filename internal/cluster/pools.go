@@ -106,6 +106,7 @@ func (s *step) grow(p lazuli.Pool, lacking int) error {
 		s.at(s.Nodes[name].NextTry)
 		return nil
 	}
+	s.fewer(p, size)
 	sold := s.change(nodePlacement)
 	if sold.Facts == nil {
 		sold.Facts = map[string]string{}

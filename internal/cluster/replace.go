@@ -13,8 +13,11 @@ import (
 )
 
 const (
-	// exhaustedFor is how long a zone without room for a size is passed over.
+	// exhaustedFor is how long a zone without room for a size is passed over, and
+	// at most how long a machine waits that can be placed nowhere else.
 	exhaustedFor = 15 * time.Minute
+	// firstRoom is how long such a machine waits the first time.
+	firstRoom = 2 * time.Minute
 	// maxReplaced is how many machines of a pool are replaced within replaceWindow:
 	// a size that can be had nowhere must not eat names for ever.
 	maxReplaced   = 5
@@ -24,27 +27,42 @@ const (
 
 // replaceFailed gives a machine whose VM cannot come up a successor with
 // another name, in another zone when it was room that lacked. It reports
-// whether it did: else the failure stays on record and is retried.
-func (s *step) replaceFailed(vm string, err error) (bool, error) {
+// whether it did: else the failure stays on record and is retried, after wait
+// when that is set.
+//
+// Where there is no other zone, the successor stands in the same place and comes
+// after a while, for room comes and goes: the VM that failed never gets any.
+func (s *step) replaceFailed(vm string, err error) (replaced bool, wait time.Duration, _ error) {
 	m := s.Machines[strings.TrimPrefix(vm, prefixVM)]
-	if m == nil || m.Going() || m.Ready {
-		return false, nil
+	if m == nil || m.Going() || m.Ready || s.member(m) {
+		return false, 0, nil
 	}
 	noRoom := lazuli.CodeOf(err) == lazuli.CodeAzureCapacity
 	if !noRoom && !strings.HasPrefix(azureCode(err), provisioning) {
-		return false, nil
+		return false, 0, nil
 	}
-	if noRoom {
+	waited := noRoom && s.Nodes[vm].Code == lazuli.CodeAzureCapacity // a later look says once more what the first said
+	if noRoom && !waited {
 		s.exhaust(m.InstanceType, m.Zone)
 	}
-	if s.replacedLately(m.Pool) >= maxReplaced {
-		return false, nil
-	}
+	late := s.replacedLately(m.Pool)
 	zone, ok := s.otherZone(m, noRoom)
-	if !ok {
-		return false, nil
+	if !ok && noRoom {
+		zone, ok, wait = m.Zone, waited, min(firstRoom<<min(late, maxReplaced), exhaustedFor)
 	}
-	return true, s.replace(m, zone, err)
+	if !ok || late >= maxReplaced {
+		return false, wait, nil
+	}
+	return true, 0, s.replace(m, zone, err)
+}
+
+// member reports whether a control plane may be a member of etcd: what Azure
+// says of its VM then counts for less than what the cluster says. The one that
+// makes the cluster is, once the API server answered: another would make a
+// second cluster behind the same address.
+func (s *step) member(m *lazuli.Machine) bool {
+	api := s.Nodes[nodeAPIServer]
+	return m.ControlPlane && (m.KubeVersion != "" || m.Init && api != nil && api.State == lazuli.NodeDone)
 }
 
 // otherZone picks the zone of a successor. The candidates are the zones in

@@ -15,14 +15,24 @@ import (
 )
 
 const (
-	firstBackoff  = 2 * time.Second
-	longestWait   = 2 * time.Minute
-	hopelessRetry = 5 * time.Minute // what is not retryable may be mended from outside: a quota grows, a role is given
-	defaultPoll   = 2 * time.Second
+	firstBackoff = 2 * time.Second
+	longestWait  = 2 * time.Minute
+	// hopelessRetry is for what is not retryable: it may be mended from outside, a
+	// quota grows, a role is given. One node of those that fail for one cause, the
+	// scout, goes ahead after scoutRetry, so that what was mended is noticed soon;
+	// after scoutTime without luck it goes slower.
+	hopelessRetry = 5 * time.Minute
+	scoutRetry    = 20 * time.Second
+	scoutTime     = 24 * time.Hour
+	// longestPause is longer than anything here ever waits on purpose: what waits
+	// for longer was put on record by a clock that was ahead.
+	longestPause = 2 * time.Hour
+	defaultPoll  = 2 * time.Second
 	// vmPollFactor stretches the polls of VM operations: readiness comes from
 	// the cluster itself, so these polls only find failures, and Azure allows
 	// few of them (15 a minute and VM).
 	vmPollFactor = 6
+	vmPollMost   = time.Minute
 )
 
 // Plan is what a step decided beside the records that it changed.
@@ -138,6 +148,7 @@ func (s *step) start(name string) *lazuli.Node {
 // done ends a node well.
 func (s *step) done(name string) {
 	n := s.change(name)
+	s.mended(n)
 	n.State, n.EndedAt, n.NextTry = lazuli.NodeDone, s.now, time.Time{}
 	n.Operation, n.Message, n.Remedy, n.Code = nil, "", "", ""
 }
@@ -145,14 +156,16 @@ func (s *step) done(name string) {
 // fault records that an attempt at a node did not work out, and when to try
 // again. The first time that a node fails for a reason, an event says so.
 func (s *step) fault(name string, err error) {
+	var room time.Duration // to wait for until there is some
 	if strings.HasPrefix(name, prefixVM) && s.Cluster.Delete == nil {
-		replaced, fail := s.replaceFailed(name, err)
+		replaced, wait, fail := s.replaceFailed(name, err)
 		if fail != nil {
 			s.failed = fail
 		}
 		if replaced {
 			return
 		}
+		room = wait
 	}
 	n := s.change(name)
 	code := lazuli.CodeOf(err)
@@ -170,24 +183,66 @@ func (s *step) fault(name string, err error) {
 	n.Attempts++
 	n.Code, n.Message, n.Remedy = code, err.Error(), lazuli.RemedyOf(err)
 	n.Operation = nil
-	wait := backoff(n.Attempts)
-	if passing(err) {
-		if asked := resource.RetryAfter(err); asked > 0 {
-			wait = max(asked, wait)
-		}
-		if n.State != lazuli.NodeDeleting {
+	if n.State != lazuli.NodeDeleting {
+		n.State = lazuli.NodeFailed
+		if passing(err) {
 			n.State = lazuli.NodeIntended
 		}
-	} else {
-		wait = hopelessRetry
-		if mutated("neverRetry") {
-			wait = longestWait * 10000
-		}
-		if n.State != lazuli.NodeDeleting {
-			n.State = lazuli.NodeFailed
-		}
+	}
+	wait := s.pause(n, err)
+	if room > 0 {
+		wait = room
 	}
 	n.NextTry = s.now.Add(wait)
+}
+
+// pause is after how long a node that failed is tried again.
+func (s *step) pause(n *lazuli.Node, err error) time.Duration {
+	if mutated("neverRetry") {
+		return longestWait * 10000
+	}
+	wait := hopelessRetry
+	if passing(err) {
+		wait = backoff(n.Attempts)
+	}
+	if s.scout(n) {
+		retry := scoutRetry
+		if s.now.Sub(n.StartedAt) > scoutTime {
+			retry = longestWait
+		}
+		wait = min(wait, retry)
+	}
+	return min(max(resource.RetryAfter(err), wait), longestPause)
+}
+
+// scout reports whether a node is the one to find out whether the cause of its
+// failure is gone: the first by name of those that wait for the same.
+func (s *step) scout(n *lazuli.Node) bool {
+	for _, o := range s.Nodes {
+		if o.Name < n.Name && o.Code == n.Code && s.later(o.NextTry) {
+			return false
+		}
+	}
+	return true
+}
+
+// mended has the others that failed for a node's cause tried at once: what was
+// in the way is gone.
+func (s *step) mended(n *lazuli.Node) {
+	if n.Code == "" {
+		return
+	}
+	for name, o := range s.Nodes {
+		if o != n && o.Code == n.Code && s.later(o.NextTry) {
+			s.change(name).NextTry = time.Time{}
+		}
+	}
+}
+
+// later reports whether a time on record lies ahead. One that lies further ahead
+// than anything is put off on purpose is due.
+func (s *step) later(t time.Time) bool {
+	return t.After(s.now) && (t.Sub(s.now) <= longestPause || mutated("neverRetry"))
 }
 
 // passing reports whether a failure is likely to go away by itself.
@@ -324,6 +379,9 @@ func (s *step) settle(name string, in Intent, res resource.Result) {
 		}
 		n.Operation.Attempts++
 		n.Operation.NextPoll = s.now.Add(pollDelay(n, res.RetryAfter))
+		if n.Code != lazuli.CodeAzureCapacity { // whether there is room shows later
+			s.mended(n)
+		}
 		s.accepted(n)
 	case resource.StateAbsent, resource.StateUnknown:
 		n.Operation = nil
@@ -348,7 +406,7 @@ func pollDelay(n *lazuli.Node, asked time.Duration) time.Duration {
 		asked = defaultPoll
 	}
 	if resource.TypeOf(n.AzureID) == resource.TypeVirtualMachine {
-		asked *= vmPollFactor
+		return max(asked, min(asked*vmPollFactor, vmPollMost))
 	}
 	return asked
 }

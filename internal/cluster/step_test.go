@@ -103,6 +103,8 @@ type azure struct {
 	there   map[string]resource.Spec
 	writes  int
 	deletes int
+	sizes   []resource.Size // nil are all sizes in three zones
+	asked   func(cluster.Intent)
 }
 
 // answer carries out an intent at once and well.
@@ -110,14 +112,20 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 	t.Helper()
 	a := cluster.Answer{Intent: in, Result: resource.Result{State: resource.StateSucceeded}}
 	key := strings.ToLower(in.AzureID)
+	if az.asked != nil {
+		az.asked(in)
+	}
 	switch in.Act {
 	case cluster.ActSizes:
-		a.Sizes = sizes()
+		if a.Sizes = az.sizes; a.Sizes == nil {
+			a.Sizes = sizes()
+		}
 	case cluster.ActMakeKeys:
 		a.Secrets = &cluster.Secrets{PKI: fixturePKI(t), Tokens: map[string]bootstrap.Token{}}
-		for _, name := range in.Joiners {
-			a.Secrets.Tokens[name] = "abcdef.0123456789abcdef"
-		}
+		addTokens(a.Secrets, in.Joiners)
+	case cluster.ActMakeToken:
+		a.Secrets = w.Secrets
+		addTokens(a.Secrets, in.Joiners)
 	case cluster.ActMakeKubeconfig:
 		a.Secrets = w.Secrets
 		a.Secrets.AdminKubeconfig = []byte("kubeconfig of " + in.Server)
@@ -143,12 +151,20 @@ func (az *azure) answer(t *testing.T, w *cluster.World, in cluster.Intent) clust
 		}
 	case cluster.ActNodes:
 		for _, m := range w.Machines {
-			a.Nodes = append(a.Nodes, workload.Node{Name: m.Name, Ready: true, Version: "v1.36.3"})
+			if az.there[strings.ToLower(m.VMID)] != nil {
+				a.Nodes = append(a.Nodes, workload.Node{Name: m.Name, Ready: true, Version: "v1.36.3"})
+			}
 		}
 	case cluster.ActStatus:
 		a.Ready = true
 	}
 	return a
+}
+
+func addTokens(s *cluster.Secrets, machines []string) {
+	for _, name := range machines {
+		s.Tokens[name] = bootstrap.Token(fmt.Sprintf("abcd%02x.0123456789abcdef", len(s.Tokens)))
+	}
 }
 
 // play steps until nothing is left to do, answers everything at once, and
@@ -202,6 +218,121 @@ func TestCreateGraph(t *testing.T) {
 	for _, c := range w.Cluster.Status.Conditions {
 		if c.Status != "True" {
 			t.Errorf("condition %s is %s (%s) in a running cluster", c.Type, c.Status, c.Message)
+		}
+	}
+}
+
+// The zones of a pool are those that are allowed; what of them cannot be had is
+// told, and refused only when nothing remains.
+func TestZonesThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		reason string
+		sold   []string // of the workers' size
+		here   []string // of the other
+		asked  []string
+		want   []string // zones of the machines; nil is that there are none
+		says   string
+	}{
+		{"all are sold", []string{"1", "2", "3"}, []string{"1", "2", "3"}, []string{"1", "2"}, []string{"1", "2"}, ""},
+		{"not all are", []string{"1", "2"}, []string{"1", "2", "3"}, []string{"2", "3"}, []string{"2", "2"}, "is not sold in zone 3 of westeurope"},
+		{"a region without zones", nil, nil, []string{"1", "2"}, []string{"", ""}, "westeurope has no availability zones"},
+		{"none is sold", []string{"1"}, []string{"1", "2", "3"}, []string{"2", "3"}, nil, ""},
+	} {
+		for _, plane := range []bool{false, true} {
+			w := world(t)
+			az := &azure{there: map[string]resource.Spec{}, sizes: sizes()}
+			az.sizes[0].Zones, az.sizes[1].Zones = tt.here, tt.sold
+			pool := &w.Spec.Pools[0]
+			pool.Size, pool.Zones = 2, tt.asked
+			if plane {
+				w.Spec.Pools[1].ControlPlane, pool.ControlPlane = false, true
+			}
+			says, news, random := "", []cluster.Answer(nil), seeded()
+			for range 3 {
+				plan, err := cluster.Step(w, news, map[string]bool{}, epoch, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				says = strings.Join(w.Says(), "\n")
+				news = nil
+				for _, in := range plan.Intents {
+					news = append(news, az.answer(t, w, in))
+				}
+			}
+			var got []string
+			for _, m := range w.Machines {
+				if m.Pool == pool.Name {
+					got = append(got, m.Zone)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s, control plane %t: zones (-want +got):\n%s", tt.reason, plane, diff)
+			}
+			if !strings.Contains(says, tt.says) || tt.says == "" && strings.Contains(says, "Pool workers") {
+				t.Errorf("%s, control plane %t: it says %q", tt.reason, plane, says)
+			}
+			if plane && tt.want != nil && tt.want[0] == "" {
+				set := false
+				for _, s := range az.there {
+					set = set || s.Type() == resource.TypeAvailabilitySet
+				}
+				if !set {
+					t.Errorf("%s: there is no availability set", tt.reason)
+				}
+			}
+		}
+	}
+}
+
+// A label that Azure takes for no tag's name stays off every resource and out of
+// the cloud controller's configuration.
+func TestLabelsThatAreNoTags(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	w.Cluster.Labels = map[string]string{"app.kubernetes.io/name": "shop", "env": "prod"}
+	az := &azure{there: map[string]resource.Spec{}}
+	az.asked = func(in cluster.Intent) {
+		if in.Act == cluster.ActApply && strings.Contains(string(in.Release.Set.Documents), "app.kubernetes.io/name: shop") {
+			t.Errorf("release %s has the label", in.Node)
+		}
+	}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	for id, s := range az.there {
+		if text := fmt.Sprintf("%+v", s); strings.Contains(text, "app.kubernetes.io") || !strings.Contains(text, "env:prod") {
+			t.Errorf("%s is %s", id, text)
+		}
+	}
+}
+
+// What a kubelet may not say of itself is no part of what its machine boots with,
+// and put on the Node by an administrator instead.
+func TestLabelsThatAKubeletMayNotSet(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	w.Spec.Pools[0].Labels = map[string]string{
+		"tier": "front", "node-role.kubernetes.io/worker": "mine", "node-role.kubernetes.io/gpu": "", "app.kubernetes.io/part-of": "shop",
+	}
+	az := &azure{there: map[string]resource.Spec{}}
+	var marked map[string]string
+	az.asked = func(in cluster.Intent) {
+		if m := w.Machines[strings.TrimPrefix(in.Node, "node/")]; in.Act == cluster.ActMark && m != nil && m.Pool == "workers" {
+			marked = in.Marks.Labels
+		}
+	}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	if diff := cmp.Diff(w.Spec.Pools[0].Labels, marked); diff != "" {
+		t.Errorf("labels of the Node (-want +got):\n%s", diff)
+	}
+	for _, s := range az.there {
+		vm, ok := s.(resource.VirtualMachine)
+		if !ok || w.Machines[vm.ComputerName].Pool != "workers" {
+			continue
+		}
+		text := string(vm.UserData)
+		if !strings.Contains(text, "tier=front") || strings.Contains(text, "gpu") || strings.Contains(text, "part-of") || strings.Contains(text, "worker=mine") {
+			t.Errorf("the machine boots with\n%s", text)
 		}
 	}
 }

@@ -46,7 +46,8 @@ type World struct {
 
 	sizes       map[string]resource.Size
 	probed      time.Time                 // last answer of ActReady or ActNodes
-	listed      time.Time                 // last answer of ActList
+	listed      time.Time                 // last good answer of ActList
+	relist      time.Time                 // when it may be asked again after another one
 	found       map[string]resource.Found // by lower-case id, of the last list
 	absent      map[string]bool           // nodes that Azure said are not there
 	waited      map[string]time.Duration  // how long machines are waited for, by a clock that never steps

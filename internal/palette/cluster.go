@@ -9,7 +9,7 @@ import (
 	"github.com/lazuli-dev/lazuli"
 )
 
-// Values of SpcApply.ActionType and of the health's state.
+// Values of SpcApply.ActionType, of the health's state, of a condition and of a repave.
 const (
 	ActionInstall   = "DownloadAndInstall"
 	HealthHealthy   = "Healthy"
@@ -18,6 +18,7 @@ const (
 	ConditionReady  = "Ready"
 	StatusTrue      = "True"
 	StatusFalse     = "False"
+	RepaveApproved  = "Approved"
 )
 
 const (
@@ -44,13 +45,13 @@ type ClusterSpecView struct {
 }
 
 // ClusterStatusView is the observed side of a cluster in answers. Clients
-// dereference location and spcApply without a look.
+// dereference location, repave and spcApply without a look.
 type ClusterStatusView struct {
 	APIEndpoints []APIEndpoint       `json:"apiEndpoints"`
 	Conditions   []ClusterCondition  `json:"conditions"`
 	Location     json.RawMessage     `json:"location"`
 	Packs        []ClusterPackStatus `json:"packs"`
-	Repave       *RepaveStatus       `json:"repave,omitempty"`
+	Repave       RepaveStatus        `json:"repave"`
 	SpcApply     SpcApply            `json:"spcApply"`
 	State        string              `json:"state"`
 }
@@ -82,7 +83,8 @@ type ClusterPackStatus struct {
 	Version    string           `json:"version,omitempty"`
 }
 
-// RepaveStatus says whether a replacement of machines awaits approval.
+// RepaveStatus says whether a replacement of machines awaits approval. None
+// does in this release, and then the state is RepaveApproved.
 type RepaveStatus struct {
 	State string `json:"state"`
 }
@@ -276,6 +278,7 @@ func ClusterOf(c *lazuli.Cluster) (Cluster, error) {
 			Conditions:   conditions(c),
 			Location:     location,
 			Packs:        packStatuses(c),
+			Repave:       RepaveStatus{State: RepaveApproved},
 			SpcApply:     SpcApplyOf(c),
 			State:        string(c.Status.State),
 		},

@@ -313,5 +313,10 @@ type Store interface {
 	// of its own, and reports whether there is more to do.
 	Upkeep(ctx context.Context, u Upkeep) (more bool, err error)
 
+	// Writable reports whether a change would be stored now; lazuli.CodeUnavailable
+	// is that it would not. It costs a small write at most, and may answer from a
+	// change that was stored seconds ago.
+	Writable(ctx context.Context) error
+
 	Close() error
 }

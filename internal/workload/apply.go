@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,8 @@ const (
 	// each other.
 	parallel = 8
 
+	pruneTries = 5 // of an object that changes all the time
+
 	definitionPause   = 250 * time.Millisecond
 	definitionTimeout = 30 * time.Second
 )
@@ -41,7 +44,7 @@ const (
 	Configured Action = "configured"
 	Unchanged  Action = "unchanged"
 	Pruned     Action = "pruned"
-	Kept       Action = "kept" // no longer in the set, but annotated to stay or another set's by now
+	Kept       Action = "kept" // no longer in the set, but annotated to stay, or another set has it
 )
 
 // Change is what happened to one object.
@@ -112,6 +115,9 @@ func (c *Clusters) apply(ctx context.Context, a Access, set Set) (Result, error)
 	if run.manager == "" {
 		run.manager = FieldManager
 	}
+	// A manager for each set: what one set no longer says of an object does not
+	// take away what another says of it.
+	run.manager += "/" + set.Name
 	if err := run.start(ctx, objects); err != nil {
 		return Result{}, err
 	}
@@ -160,6 +166,13 @@ type application struct {
 	set     string
 	manager string
 	old     []Ref // the inventory before
+
+	read struct {
+		sync.Once
+
+		all map[string][]Ref
+		err error
+	}
 }
 
 // start reads the inventory and adds what is about to be applied to it.
@@ -235,16 +248,24 @@ func (p *application) applyOne(ctx context.Context, o object) (Change, error) {
 	}
 	u := o.u.DeepCopy()
 	u.SetNamespace(ref.Namespace)
-	labels := u.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[SetLabel] = p.set
-	u.SetLabels(labels)
 	before, err := r.Get(ctx, ref.Name, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return Change{}, fmt.Errorf("read %s: %w", ref, classify(err))
 	}
+	if apierrors.IsNotFound(err) {
+		before = nil
+	}
+	labels := u.GetLabels()
+	delete(labels, SetLabel)
+	if others, err := p.anothers(ctx, before, ref); err != nil {
+		return Change{}, err
+	} else if !others {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[SetLabel] = p.set
+	}
+	u.SetLabels(labels)
 	after, err := r.Apply(ctx, ref.Name, u, metav1.ApplyOptions{FieldManager: p.manager, Force: true})
 	if err != nil {
 		if apierrors.IsNotFound(err) {
@@ -355,6 +376,9 @@ func (p *application) prune(ctx context.Context, objects []object) ([]Change, er
 	var changes []Change
 	for _, r := range gone {
 		action, err := p.pruneOne(ctx, r)
+		for n := 0; apierrors.IsConflict(err) && n < pruneTries; n++ {
+			action, err = p.pruneOne(ctx, r) // it changed since it was seen
+		}
 		if err != nil {
 			return changes, fmt.Errorf("prune %s: %w", r, err)
 		}
@@ -365,8 +389,8 @@ func (p *application) prune(ctx context.Context, objects []object) ([]Change, er
 	return changes, nil
 }
 
-// pruneOne deletes an object that is still of this set, in the state in which
-// that was seen. It returns "" when there is none.
+// pruneOne deletes an object that is still of this set alone, in the state in
+// which that was seen. It returns "" when there is none.
 func (p *application) pruneOne(ctx context.Context, ref Ref) (Action, error) {
 	if ref.Kind == kindNamespace && slices.Contains([]string{
 		Namespace, defaultNamespace, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease,
@@ -389,12 +413,21 @@ func (p *application) pruneOne(ctx context.Context, ref Ref) (Action, error) {
 	if err != nil {
 		return "", classify(err)
 	}
+	// Read after the object: a set that declares it later changes it, and then the
+	// deletion of what was seen conflicts.
+	inventories, err := p.readInventories(ctx)
+	if err != nil {
+		return "", err
+	}
+	if heir := p.heir(inventories, ref); heir != "" {
+		return Kept, p.leave(ctx, r, u, heir)
+	}
 	if u.GetLabels()[SetLabel] != p.set || u.GetAnnotations()[KeepAnnotation] == "true" {
 		return Kept, nil
 	}
-	uid, background := u.GetUID(), metav1.DeletePropagationBackground
+	uid, version, background := u.GetUID(), u.GetResourceVersion(), metav1.DeletePropagationBackground
 	err = r.Delete(ctx, ref.Name, metav1.DeleteOptions{
-		Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background,
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}, PropagationPolicy: &background,
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return "", classify(err)
@@ -418,13 +451,17 @@ func (p *application) readInventory(ctx context.Context, set string) ([]Ref, err
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", classify(err))
 	}
+	return inventory(u)
+}
+
+func inventory(u *unstructured.Unstructured) ([]Ref, error) {
 	text, _, err := unstructured.NestedString(u.Object, "data", inventoryKey)
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
 	var refs []Ref
 	if err := json.Unmarshal([]byte(text), &refs); err != nil {
-		return nil, fmt.Errorf("read inventory %s/%s%s: %w", Namespace, inventoryPrefix, set, err)
+		return nil, fmt.Errorf("read inventory %s/%s: %w", Namespace, u.GetName(), err)
 	}
 	return refs, nil
 }

@@ -122,7 +122,7 @@ func TestApply(t *testing.T) {
 		t.Error(diff)
 	}
 	u, ok := c.Store().Get(kubeapi.Deployments, "shop", "web")
-	if !ok || u.GetLabels()[workload.SetLabel] != "shop" || u.GetManagedFields()[0].Manager != workload.FieldManager {
+	if !ok || u.GetLabels()[workload.SetLabel] != "shop" || u.GetManagedFields()[0].Manager != workload.FieldManager+"/shop" {
 		t.Errorf("the deployment is %v", u)
 	}
 	c.counted("PATCH")

@@ -21,7 +21,14 @@
 //
 // so that a crash anywhere loses no object. An object is deleted only when the
 // inventory names it and it still carries the label of this very set: without the
-// inventory nothing is deleted, and an object that another set took over stays.
+// inventory nothing is deleted.
+//
+// Several sets may declare one object, a namespace for the most part. It carries
+// the label of the first as long as that one's inventory names it; each set applies
+// its fields under a manager of its own, so they add up, and where they differ the
+// last to be applied wins. Status counts the object for each of them. A set that
+// goes takes away what it alone said and hands the label to another that declares
+// the object; the last deletes it.
 //
 // # Errors
 //

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -17,7 +19,8 @@ const maxWaiting = 20
 
 // Status tells whether all objects of set are there and have settled, and else
 // what it waits for, an object a line, in the order in which kinds are applied. It
-// reads each kind once, so its cost is the number of kinds. A kind that the cluster
+// reads each kind once, and then by name what does not carry the set's label, for
+// another set may declare it too; so its cost is the number of kinds. A kind that the cluster
 // does not know yet is something to wait for.
 //
 // Settled is: a Deployment, DaemonSet, StatefulSet or ReplicaSet whose controller
@@ -44,7 +47,13 @@ func (c *Clusters) Status(ctx context.Context, a Access, set Set) (ready bool, w
 		why := "its kind is not served yet"
 		if _, ref, err := k.locate(ctx, r); err == nil {
 			why = "missing"
-			if u := found[ref.same()]; u != nil {
+			u := found[ref.same()]
+			if u == nil {
+				if u, err = k.shared(ctx, r); err != nil {
+					return false, nil, fmt.Errorf("read status of set %s: %w", set.Name, err)
+				}
+			}
+			if u != nil {
 				_, why = readiness(u)
 			}
 		} else if !meta.IsNoMatchError(err) {
@@ -90,6 +99,26 @@ func (k *client) members(ctx context.Context, set string, refs []Ref) (map[Ref]*
 		}
 	}
 	return found, nil
+}
+
+// shared reads an object that carries the label of another set, which declares it
+// too; nil when there is none, or one that no set brought.
+func (k *client) shared(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
+	r, ref, err := k.locate(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	u, err := r.Get(ctx, ref.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if err != nil {
+		return nil, classify(err)
+	}
+	if u.GetLabels()[SetLabel] == "" {
+		return nil, nil //nolint:nilnil // it is somebody else's
+	}
+	return u, nil
 }
 
 // readiness tells whether an object has settled, and why not.

@@ -49,9 +49,19 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("all is there")
-	// An object of the same name without the set's label is somebody else's.
 	mustApply(t, clusters, access, workload.Set{Name: "other", Documents: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: in-default}")})
-	expect("another set took an object over", "ConfigMap in-default: missing")
+	expect("another set declares an object too")
+	// An object of the same name without any set's label is somebody else's.
+	u, ok := c.Store().Get(kubeapi.ConfigMaps, "default", "in-default")
+	if !ok {
+		t.Fatal("no ConfigMap")
+	}
+	u = u.DeepCopy()
+	u.SetLabels(nil)
+	if _, err := c.Store().Update(kubeapi.ConfigMaps, u); err != nil {
+		t.Fatal(err)
+	}
+	expect("somebody made an object of the name anew", "ConfigMap in-default: missing")
 }
 
 // TestReadiness holds the rules against the statuses that controllers write.

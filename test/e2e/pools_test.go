@@ -90,9 +90,16 @@ func TestPools(t *testing.T) {
 		l.SetPools(uid, workers, controlPlane(1))
 		settled(t, l, uid, map[string]int{"cp": 1, "workers": 3})
 
-		extra := lab.PoolWish{Name: "extra", Size: 2, Labels: map[string]string{"role": "w"}, Taints: []lazuli.Taint{{Key: "a", Value: "b", Effect: "NoSchedule"}}}
+		const gpu = "node-role.kubernetes.io/gpu" // no kubelet may say it of itself
+		extra := lab.PoolWish{Name: "extra", Size: 2, Labels: map[string]string{"role": "w", gpu: "a"}, Taints: []lazuli.Taint{{Key: "a", Value: "b", Effect: "NoSchedule"}}}
 		l.SetPools(uid, workers, extra, controlPlane(1))
 		settled(t, l, uid, map[string]int{"cp": 1, "workers": 3, "extra": 2})
+		for _, m := range l.Machines(uid) {
+			var n node
+			if l.Kube(uid, http.MethodGet, "/api/v1/nodes/"+m.Name, nil, &n); (n.Metadata.Labels[gpu] == "a") != (m.Pool == "extra") {
+				t.Errorf("node %s has the labels %v", m.Name, n.Metadata.Labels)
+			}
+		}
 
 		workers.Size = 1
 		l.SetPools(uid, workers, extra, controlPlane(1))
@@ -355,6 +362,54 @@ func TestProfiles(t *testing.T) {
 		if !ready() {
 			t.Error("a wish that is not met shows in the conditions")
 		}
+	})
+}
+
+// Two profiles declare one namespace: both are deployed, and it goes with the last
+// of them.
+func TestNamespaceOfTwoProfiles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t, 27)
+		l.Start()
+		defer l.Stop()
+		uid := l.Create("shared", 1, 1)
+		l.Until(uid, lazuli.StateRunning, 30*time.Minute)
+		attach := func(names ...string) {
+			l.Change(uid, func(c *lazuli.Cluster) {
+				c.Profiles = c.Profiles[:1]
+				for _, name := range names {
+					c.Profiles = append(c.Profiles, lazuli.ProfileSnapshot{UID: name, Name: name, Type: "add-on", CloudType: "all", Layers: []lazuli.Layer{{
+						Name: name, Type: "manifest", Layer: "addon", Manifests: []lazuli.Manifest{
+							{UID: name, Name: "ns", Content: "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"},
+							{UID: name + "1", Name: "own", Content: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: shop}\n"},
+						},
+					}}})
+				}
+			})
+		}
+		there := func(path string) bool { return l.Kube(uid, http.MethodGet, path, nil, nil) == http.StatusOK }
+		shows := func(one, two, namespace bool) func() bool {
+			return func() bool {
+				const shop = "/api/v1/namespaces/shop"
+				for _, c := range l.Cluster(uid).Status.Conditions {
+					if c.Status != "True" {
+						return false
+					}
+				}
+				return there(shop+"/configmaps/one") == one && there(shop+"/configmaps/two") == two && there(shop) == namespace && l.Quiet(uid)
+			}
+		}
+		attach("one", "two")
+		l.When(uid, "both are there", 10*time.Minute, shows(true, true, true))
+		attach("two")
+		l.When(uid, "the first is gone", 10*time.Minute, shows(false, true, true))
+		attach("two", "one")
+		l.When(uid, "it is back", 10*time.Minute, shows(true, true, true))
+		attach("two")
+		l.When(uid, "it is gone again", 10*time.Minute, shows(false, true, true))
+		attach()
+		l.When(uid, "nothing is left", 10*time.Minute, shows(false, false, false))
 	})
 }
 

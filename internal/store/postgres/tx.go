@@ -60,6 +60,17 @@ func (s *Store) Upkeep(ctx context.Context, u store.Upkeep) (more bool, err erro
 	return more, err
 }
 
+// Writable implements store.Store. A transaction that asks for its number is
+// written down when it commits, and no standby gives it one.
+func (s *Store) Writable(ctx context.Context) error {
+	return s.update(ctx, func(t *sqltx.Tx) error {
+		if _, err := t.On.Exec(ctx, "select pg_current_xact_id()"); err != nil {
+			return t.On.Fail("ask for a transaction's number", err)
+		}
+		return nil
+	})
+}
+
 // update runs fn in a transaction, again while others are in the way, and
 // publishes what it changed.
 func (s *Store) update(ctx context.Context, fn func(*sqltx.Tx) error) error {

@@ -81,6 +81,8 @@ type Store struct {
 	counts     counts
 	dbs        []*sql.DB
 	shut       atomic.Bool
+	wrote      atomic.Int64 // when a change was committed last, in nanoseconds of Unix
+	failing    atomic.Bool  // a write failed, and none is known to have room since
 }
 
 var _ store.Store = (*Store)(nil)

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(holdEnv); path != "" {
 		os.Exit(hold(path))
 	}
+	if path := os.Getenv(fullEnv); path != "" {
+		os.Exit(fullDisk(path))
+	}
 	goleak.VerifyTestMain(m)
 }
 

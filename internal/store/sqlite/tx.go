@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lazuli-dev/lazuli"
 	"github.com/lazuli-dev/lazuli/internal/store"
 	"github.com/lazuli-dev/lazuli/internal/store/sqltext"
 	"github.com/lazuli-dev/lazuli/internal/store/sqltx"
@@ -83,7 +84,13 @@ const (
 func (s *Store) update(ctx context.Context, d durability, fn func(*sqltx.Tx) error) error {
 	changes, err := s.inTurn(ctx, d, fn)
 	if err != nil {
+		if lazuli.CodeOf(err) == lazuli.CodeUnavailable {
+			s.failing.Store(true)
+		}
 		return err
+	}
+	if len(changes) > 0 {
+		s.wrote.Store(s.now().UnixNano())
 	}
 	s.hub.Publish(changes)
 	return nil

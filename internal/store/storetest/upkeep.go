@@ -3,6 +3,8 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +16,26 @@ func upkeepCases() map[string]func(*suite) {
 	return map[string]func(*suite){
 		"what is gone is forgotten": forgetsGone,
 		"in batches":                forgetsInBatches,
+		"it takes changes":          takesChanges,
+	}
+}
+
+// takesChanges: to ask changes nothing that anybody reads.
+func takesChanges(s *suite) {
+	o := s.thing("a", "")
+	for range 2 {
+		if err := s.store.Writable(s.ctx); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.create(o)
+	if err := s.store.Writable(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(s.ctx)
+	cancel()
+	if err := s.store.Writable(ended); err != nil && !errors.Is(err, context.Canceled) {
+		s.Errorf("to an ended context: %v", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func conversation() []spoken {
 	clusterGot := object{"metadata": meta("azc", clusterUID), "spec": object{
 		"cloudType": "azure", "cloudConfigRef": object{"kind": "azure", "uid": configUID}, "clusterConfig": object{"timezone": "UTC"},
 		"clusterProfileTemplates": list{template(profileUID, "infra", "infra", packGot("own: 1")), template(addonUID, "hello", "add-on", addonGot())},
-	}, "status": object{"state": "Running", "location": object{}, "spcApply": object{"canBeApplied": true}, "packs": list{},
+	}, "status": object{"state": "Running", "location": object{}, "repave": object{"state": "Approved"}, "spcApply": object{"canBeApplied": true}, "packs": list{},
 		"conditions": list{object{"type": "Ready", "status": "True"}}}}
 	return []spoken{
 		{"", "POST", "/v1/cloudaccounts/azure", "", object{"metadata": sentMeta("az"), "spec": accountSpec("s")}, 201, object{"uid": accountUID}},
@@ -155,7 +155,7 @@ func conversation() []spoken {
 
 func deleting(c object) object {
 	out := maps.Clone(c)
-	out["status"] = object{"state": "Deleting", "location": object{}, "spcApply": object{}, "packs": list{}, "conditions": list{}}
+	out["status"] = object{"state": "Deleting", "location": object{}, "repave": object{"state": "Approved"}, "spcApply": object{}, "packs": list{}, "conditions": list{}}
 	return out
 }
 
@@ -230,6 +230,7 @@ func TestWrongAnswersAreFound(t *testing.T) {
 		{"a variable's default changed", "profile variables", `"80"`, `"81"`, "defaultValue"},
 		{"a manifest without content", "manifests", `"published":{"content":"kind: Namespace"}`, `"published":{}`, "content is absent"},
 		{"no location", "cluster", `"location":{},`, ``, "status.location is absent"},
+		{"the client panics without a repave", "cluster", `"repave":{"state":"Approved"},`, ``, "status.repave.state is absent"},
 		{"a state that ends an apply", "cluster", `"state":"Running"`, `"state":"Error"`, "takes for an error"},
 		{"the cluster's own values of a pack", "cluster", `own: 1`, `a: b`, "values reads"},
 		{"profiles in another order", "cluster", `"uid":"` + addonUID + `"`, `"uid":"` + accountUID + `"`, "uid is"},

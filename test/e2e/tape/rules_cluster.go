@@ -110,7 +110,7 @@ func (l *look) attachment(sent any) attachment {
 
 func (l *look) cluster() {
 	l.need("metadata.name", "metadata.annotations.scope", "spec.cloudConfigRef.uid", "spec.clusterConfig", "spec.clusterProfileTemplates",
-		"status.state", "status.location", "status.spcApply", "status.conditions", "status.packs")
+		"status.state", "status.location", "status.repave.state", "status.spcApply", "status.conditions", "status.packs")
 	l.want(l.got, "metadata.uid", l.vars["uid"])
 	l.want(l.got, "spec.cloudType", "azure")
 	l.want(l.got, "spec.cloudConfigRef.kind", "azure")
