@@ -75,6 +75,7 @@
 // can, its id is asked for. What lists show long after counts as there again.
 // The cluster reads Deleted when every record is
 // gone and two lists some time apart, the last one since the last record went,
-// had nothing. The resource group, and anything without
+// had nothing; twice afterwards its tag is looked for again, for a write that
+// was held back on its way. The resource group, and anything without
 // the cluster's tag or record, is never touched.
 package cluster
