@@ -35,6 +35,18 @@ func TestMutants(t *testing.T) {
 		{"deleteBlind", "what others hold is deleted first"},
 		{"forgetWorking", "what is under way when the deletion comes is forgotten"},
 		{"adoptNothing", "what carries the tag without a record stays"},
+		{"keysKept", "the keys of a deleted cluster stay in the store"},
+		{"servicesSkipped", "machines go before the Services that hold load balancers"},
+		{"emptyOnce", "one list without anything proves that all is gone"},
+		{"noDrain", "a machine that leaves is not drained"},
+		{"allInOneZone", "all machines are in the first zone"},
+		{"ignoreUserZones", "machines are in zones that the user does not allow"},
+		{"deleteAskedOnce", "a deletion that came to nothing is not asked for again"},
+		{"markLost", "a mark that did not arrive counts as made"},
+		{"shrinkReadyFirst", "ready machines leave before those that never joined"},
+		{"nodeKept", "the Node of a machine that left stays"},
+		{"setUnordered", "a machine is made before its availability set"},
+		{"staleWishPicks", "machines leave by a wish that the user has changed"},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Setenv("LAZULI_MUTANT", m.name)
