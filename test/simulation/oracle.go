@@ -419,6 +419,7 @@ func (o *oracle) insideRested() {
 			}
 		}
 	}
+	o.tokens(door, live)
 	nodes, err := o.run.peek(door, "/api/v1/nodes")
 	if err != nil {
 		o.blame("look at the nodes: %v", err)
@@ -432,6 +433,35 @@ func (o *oracle) insideRested() {
 			if _, ok := n.Metadata.Labels["node-role.kubernetes.io/worker"]; !ok {
 				o.blame("marks: node %s is not marked as a worker", n.Metadata.Name)
 			}
+		}
+	}
+}
+
+// tokens wants the bootstrap tokens of machines that joined withdrawn, where
+// neither a kill nor a deaf API server kept the product from it: it asks once, and
+// else a token expires by itself.
+func (o *oracle) tokens(door string, live map[string]*lazuli.Machine) {
+	r := o.run
+	if r.kills > 0 || r.ghost != nil || r.weather.Chance[FaultAPIServer] > 0 {
+		return
+	}
+	var keys lazuli.Keys
+	var known lazuli.ClusterSecrets
+	err := r.store.Get(context.Background(), r.uid, &keys)
+	if err == nil {
+		err = json.Unmarshal(keys.Sealed, &known) // plainSeal
+	}
+	if err != nil {
+		o.blame("tokens: read the keys: %v", err)
+	}
+	secrets, err := r.peek(door, "/api/v1/namespaces/kube-system/secrets")
+	if err != nil {
+		o.blame("tokens: look at the secrets: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		id, _, _ := strings.Cut(known.Tokens[name], ".")
+		if id != "" && slices.ContainsFunc(secrets, func(s kubeObject) bool { return s.Metadata.Name == "bootstrap-token-"+id }) {
+			o.blame("tokens: that of %s, which has joined, is still in the cluster", name)
 		}
 	}
 }
