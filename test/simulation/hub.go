@@ -88,11 +88,11 @@ func (s *records) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) e
 				return err
 			}
 		}
-		before := s.p.run.machineRecords()
+		before, exhausted := s.p.run.machineRecords(), s.p.run.cluster().Status.Exhausted
 		err := s.Store.Fenced(ctx, l, func(tx store.Tx) error { return fn(&noted{Tx: tx, run: s.p.run}) })
 		s.p.run.written()
 		if err == nil {
-			s.p.run.oracle.committed(before)
+			s.p.run.oracle.committed(before, exhausted)
 		}
 		switch {
 		case err != nil:

@@ -46,6 +46,7 @@ func TestMutants(t *testing.T) {
 		{"shrinkReadyFirst", "ready machines leave before those that never joined"},
 		{"nodeKept", "the Node of a machine that left stays"},
 		{"setUnordered", "a machine is made before its availability set"},
+		{"noZoneMemory", "a zone without room is tried again at once"},
 		{"tokenKept", "the token of a machine that joined stays in the cluster"},
 		{"staleWishPicks", "machines leave by a wish that the user has changed"},
 	} {

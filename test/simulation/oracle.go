@@ -341,8 +341,9 @@ func (o *oracle) emptied(c *call) {
 	}
 }
 
-// committed compares the machines before and after a commit.
-func (o *oracle) committed(before []*lazuli.Machine) {
+// committed compares the machines before and after a commit. What was exhausted
+// before it was known to the step.
+func (o *oracle) committed(before []*lazuli.Machine, exhausted []lazuli.Exhausted) {
 	was := map[string]*lazuli.Machine{}
 	for _, m := range before {
 		was[m.Name] = m
@@ -351,11 +352,12 @@ func (o *oracle) committed(before []*lazuli.Machine) {
 	var leaves, stays []*lazuli.Machine
 	for _, m := range o.run.machineRecords() {
 		switch old := was[m.Name]; {
+		case !m.Going() && old == nil:
+			live[m.Pool]++
+			o.roomy(m, exhausted)
 		case !m.Going():
 			live[m.Pool]++
-			if old != nil {
-				stays = append(stays, m)
-			}
+			stays = append(stays, m)
 		case !m.LeavingAt.IsZero() && m.RetiredAt.IsZero() && old != nil && !old.Going():
 			leaves = append(leaves, m)
 		}
@@ -369,6 +371,20 @@ func (o *oracle) committed(before []*lazuli.Machine) {
 				o.blame("shrink: %s is ready and leaves, %s is not and stays", m.Name, s.Name)
 			}
 		}
+	}
+}
+
+// roomy wants no new machine in a zone that had no room a moment ago while
+// another one is open.
+func (o *oracle) roomy(m *lazuli.Machine, exhausted []lazuli.Exhausted) {
+	full := func(zone string) bool {
+		return slices.ContainsFunc(exhausted, func(e lazuli.Exhausted) bool {
+			return e.Zone == zone && strings.EqualFold(e.Size, m.InstanceType) && e.Until.After(o.run.wall())
+		})
+	}
+	zones := o.run.allowed(m.Pool)
+	if m.Zone != "" && full(m.Zone) && slices.ContainsFunc(zones, func(z string) bool { return !full(z) }) {
+		o.blame("zones: %s is planned in zone %s, which had no room a moment ago, and others are open", m.Name, m.Zone)
 	}
 }
 
