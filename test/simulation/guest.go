@@ -244,7 +244,8 @@ func (g *guests) Uncordon(ctx context.Context, a workload.Access, name string) e
 }
 
 // DeleteNode implements cluster.Workload.
-func (g *guests) DeleteNode(ctx context.Context, a workload.Access, name string) error {
+func (g *guests) DeleteNode(ctx context.Context, a workload.Access, name string) (err error) {
+	defer func() { g.p.run.oracle.forgot[name] = g.p.run.oracle.forgot[name] || err == nil }()
 	nodes, err := g.list(ctx, a, "/api/v1/nodes?fieldSelector=metadata.name="+name)
 	if err != nil || len(nodes) == 0 {
 		return err

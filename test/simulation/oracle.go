@@ -29,12 +29,13 @@ type oracle struct {
 	empties int                         // lists without anything that the product had without one between them
 	over    bool                        // the record says that the cluster is gone
 	drained map[string]bool             // machines that the product saw emptied
+	forgot  map[string]bool             // machines whose Nodes the product deleted
 	told    bool                        // the product heard what became of the Services of type LoadBalancer
 	absent  map[string]bool             // ids that a read said are not there, since their last write
 }
 
 func newOracle(r *run) *oracle {
-	return &oracle{run: r, drained: map[string]bool{}, states: map[string]lazuli.NodeState{}, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
+	return &oracle{run: r, drained: map[string]bool{}, forgot: map[string]bool{}, states: map[string]lazuli.NodeState{}, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
 }
 
 const mostFaults = 20
@@ -265,6 +266,9 @@ func (o *oracle) placed(c *call) {
 		if state, _ := r.holds(set); state != "Succeeded" {
 			o.blame("order: %s: its availability set is %q", c, state)
 		}
+		if vm, as := r.nodeOf(c.id), r.nodeOf(set); vm == nil || as == nil || !slices.Contains(vm.Deps, as.Name) {
+			o.blame("order: %s: it does not wait for its availability set", c)
+		}
 	}
 }
 
@@ -351,7 +355,11 @@ func (o *oracle) committed(before []*lazuli.Machine, exhausted []lazuli.Exhauste
 	live := map[string]int{}
 	var leaves, stays []*lazuli.Machine
 	for _, m := range o.run.machineRecords() {
-		switch old := was[m.Name]; {
+		old := was[m.Name]
+		if old != nil && old.State != lazuli.MachineDeleted && m.State == lazuli.MachineDeleted && !o.run.deleted {
+			o.forgotten(m)
+		}
+		switch {
 		case !m.Going() && old == nil:
 			live[m.Pool]++
 			o.roomy(m, exhausted)
@@ -371,6 +379,17 @@ func (o *oracle) committed(before []*lazuli.Machine, exhausted []lazuli.Exhauste
 				o.blame("shrink: %s is ready and leaves, %s is not and stays", m.Name, s.Name)
 			}
 		}
+	}
+}
+
+// forgotten wants the Node of a machine that is gone deleted, whether or not the
+// cluster's own cloud controller has done it.
+func (o *oracle) forgotten(m *lazuli.Machine) {
+	if o.run.weather.Chance[FaultAPIServer] > 0 || o.run.weather.Met[FaultClock] > 0 {
+		return // the product gives up after a while
+	}
+	if m.KubeVersion != "" && !o.forgot[m.Name] {
+		o.blame("node: %s is on record as gone, and nobody deleted its Node", m.Name)
 	}
 }
 
