@@ -64,20 +64,17 @@ func (r *run) repool(ctx context.Context) error {
 	if !ok || time.Now().Before(at) {
 		return nil
 	}
+	r.fickle = r.plan.poolsInCommit
 	return r.change(ctx)
 }
 
-// early is how long before its time a change of the pools may come in the middle
-// of a commit.
-const early = 2 * time.Minute
-
-// repoolInCommit is a change of the pools between what a step read and what it
-// writes.
+// repoolInCommit is a second thought: the user's next change comes between what
+// the first step after a change read and what it writes.
 func (r *run) repoolInCommit(ctx context.Context) error {
-	at, ok := r.nextPools()
-	if !ok || !r.plan.poolsInCommit || time.Until(at) > early {
+	if !r.fickle || len(r.plan.pools) == 0 || r.deleted {
 		return nil
 	}
+	r.fickle = false
 	return r.change(ctx)
 }
 

@@ -136,6 +136,7 @@ type run struct {
 	late     bool          // the intent that is carried out was named before the user's deletion was known
 	learnt   bool          // a commit has told the process of the deletion
 	extra    []string
+	fickle   bool // the user changes the pools again in the next commit
 	ghost    *ghost
 
 	conflicts  int
