@@ -67,7 +67,7 @@ func (s *step) remove() error {
 // cluster, the last one since the last record went.
 func (s *step) nothingListed() bool {
 	since := s.Cluster.Status.EmptySince
-	if since.IsZero() || s.listed.Sub(since) < s.ProbeInterval {
+	if since.IsZero() || s.listed.Sub(since) < s.ProbeInterval && !mutated("emptyOnce") {
 		return false
 	}
 	for _, n := range s.Nodes {
@@ -101,7 +101,7 @@ func (s *step) abandon() {
 // Services hold, while it still can. It reports whether the rest may go.
 func (s *step) releaseServices() bool {
 	joined := s.Secrets != nil && len(s.Secrets.AdminKubeconfig) > 0 && !s.Cluster.Status.RunningAt.IsZero()
-	if !joined || s.services || s.now.Sub(s.Cluster.Delete.At) > servicesTime || s.goneMachines() {
+	if mutated("servicesSkipped") || !joined || s.services || s.now.Sub(s.Cluster.Delete.At) > servicesTime || s.goneMachines() {
 		return true
 	}
 	if s.busy(subjectServices) {
@@ -397,7 +397,7 @@ func (s *step) removeResource(n *lazuli.Node, left []*lazuli.Node) {
 		return
 	}
 	// A deletion whose answer was lost is asked for again: that does no harm.
-	if op := n.Operation; n.State == lazuli.NodeDeleting && op != nil && s.now.Sub(op.Started) < staleDelete {
+	if op := n.Operation; n.State == lazuli.NodeDeleting && op != nil && (s.now.Sub(op.Started) < staleDelete || mutated("deleteAskedOnce")) {
 		// Lists tell when it is gone; one that never was in a list is asked for by its id.
 		switch {
 		case n.Facts[factListed] != "":

@@ -143,7 +143,7 @@ func (b *builder) machine(m *lazuli.Machine) {
 	vmDeps := []string{prefixNIC + m.Name, nodeKeys, nodeAPIAddress} // the address settles the endpoint's name
 	if m.ControlPlane {
 		nicDeps = append(nicDeps, nodeLoadBalancer)
-		if b.faultDomains() {
+		if b.faultDomains() && !mutated("setUnordered") {
 			vmDeps = append(vmDeps, nodeAvailability)
 		}
 	}

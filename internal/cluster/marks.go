@@ -78,7 +78,7 @@ func (s *step) mark(m *lazuli.Machine) {
 
 func (s *step) takeMark(a Answer) {
 	m := s.Machines[machineOf(a.Intent.Node)]
-	if a.Err != nil || m == nil || m.Going() {
+	if a.Err != nil && !mutated("markLost") || m == nil || m.Going() {
 		return // the next look at the nodes tries again
 	}
 	n := s.change(a.Intent.Node)

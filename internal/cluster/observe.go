@@ -136,7 +136,7 @@ func (s *step) joined(m *lazuli.Machine) {
 	if s.Secrets == nil {
 		return
 	}
-	if t, ok := s.Secrets.Tokens[m.Name]; ok {
+	if t, ok := s.Secrets.Tokens[m.Name]; ok && !mutated("tokenKept") {
 		s.want(Intent{Act: ActDeleteToken, Node: name, Token: t.ID()})
 	}
 }

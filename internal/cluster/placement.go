@@ -172,7 +172,7 @@ func (s *step) sizeOf(p lazuli.Pool) (resource.Size, error) {
 // Zones that had no room a moment ago are left out as long as others remain.
 func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
 	allowed := size.Zones
-	if len(p.Zones) > 0 {
+	if len(p.Zones) > 0 && !mutated("ignoreUserZones") {
 		allowed = nil
 		for _, z := range size.Zones {
 			if slices.Contains(p.Zones, z) {
@@ -200,6 +200,9 @@ func (s *step) zonesFor(p lazuli.Pool, size resource.Size) ([]string, error) {
 func (s *step) leastUsed(pool string, zones []string) string {
 	best, bestCount := "", [2]int{}
 	for _, z := range zones {
+		if mutated("allInOneZone") && best != "" {
+			break
+		}
 		var count [2]int
 		for _, m := range s.machines() {
 			if m.Zone != z {

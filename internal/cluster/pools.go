@@ -158,6 +158,9 @@ func (s *step) shrink(pool string, count int, why string, args ...any) {
 			zones[m.Zone]++
 		}
 		victim := slices.MinFunc(left, func(a, b *lazuli.Machine) int {
+			if mutated("shrinkReadyFirst") {
+				a, b = b, a
+			}
 			return cmp.Or(
 				compareBool(a.KubeVersion != "", b.KubeVersion != ""),
 				compareBool(a.Ready, b.Ready),
@@ -212,7 +215,7 @@ func (w *World) leaving() []*lazuli.Machine {
 func (s *step) leave() {
 	for _, m := range s.leaving() {
 		name := prefixDrain + m.Name
-		if m.KubeVersion == "" || !s.reachable() {
+		if m.KubeVersion == "" || !s.reachable() || mutated("noDrain") {
 			s.retire(m)
 			continue
 		}
@@ -286,7 +289,7 @@ func (s *step) retire(m *lazuli.Machine) {
 // gone. It reports whether that is settled.
 func (s *step) dropNode(m *lazuli.Machine) bool {
 	name := prefixJoin + m.Name
-	if !s.reachable() || s.dropped[m.Name] {
+	if !s.reachable() || s.dropped[m.Name] || mutated("nodeKept") {
 		return true
 	}
 	if s.dropping[m.Name].IsZero() {

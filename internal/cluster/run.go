@@ -77,7 +77,7 @@ func (r *Session) refresh(ctx context.Context) error {
 	w := r.world
 	begun := r.begun
 	r.begun = true
-	if !begun || w.Cluster.Status.State == lazuli.StateDeleted || w.resting() {
+	if !begun || mutated("neverRefresh") || w.Cluster.Status.State == lazuli.StateDeleted || w.resting() {
 		return nil
 	}
 	if !w.stale {

@@ -288,7 +288,7 @@ func (r *Session) commit(ctx context.Context) error {
 		if err := tx.Get(ctx, w.Cluster.UID, &fresh); err != nil {
 			return fmt.Errorf("read cluster: %w", err)
 		}
-		if w.picked && wishOf(&fresh) != wishOf(w.Cluster) {
+		if w.picked && !mutated("staleWishPicks") && wishOf(&fresh) != wishOf(w.Cluster) {
 			return lazuli.Errorf(lazuli.CodeConflict, "the wish changed while machines to leave were picked")
 		}
 		if mutated("loseDelete") {
@@ -311,7 +311,7 @@ func (r *Session) commit(ctx context.Context) error {
 		if err := writeAll(ctx, tx, w.Machines, w.dirtyMachines); err != nil {
 			return err
 		}
-		if fresh.Status.State == lazuli.StateDeleted {
+		if fresh.Status.State == lazuli.StateDeleted && !mutated("keysKept") {
 			// The keys die with the cluster.
 			if err := tx.Delete(ctx, lazuli.KindKeys, fresh.UID); err != nil {
 				return fmt.Errorf("delete the cluster's keys: %w", err)

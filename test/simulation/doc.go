@@ -16,7 +16,9 @@
 //
 // The oracle looks at every call while it is made (no write without a recorded
 // intent, none twice, no call inside a Retry-After, no deletion without a
-// user's intent) and at what Azure holds in the end.
+// user's intent) and at what Azure, the deployed cluster and the store hold in
+// the end. Its rules about zones, order, drains, wishes, shrinking, marks,
+// tokens, Nodes, Services, lists and keys begin their messages with that word.
 //
 // It refuses to use sockets, the real clock, or any goroutine whose order could
 // show in the trace.

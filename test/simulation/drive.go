@@ -29,7 +29,7 @@ func (r *run) alive(ctx context.Context) (err error) {
 // live plays the life of the cluster: create, perhaps deletion on the way,
 // rest, deletion, rest.
 func (r *run) live(ctx context.Context) error {
-	deadline := r.weather.started.Add(r.weather.Clears + afterWeather)
+	deadline := r.weather.started.Add(max(r.weather.Clears, r.plan.plenty) + afterWeather)
 	state := func(want ...lazuli.ClusterState) func() bool {
 		return func() bool {
 			return slices.Contains(want, r.cluster().Status.State)
@@ -42,6 +42,9 @@ func (r *run) live(ctx context.Context) error {
 	if !r.deleted && len(r.oracle.faults) == 0 {
 		r.trace.note("running")
 		if err := r.until(ctx, time.Now().Add(restTime), func() bool { return r.deleted }); err != nil {
+			return err
+		}
+		if err := r.until(ctx, deadline, func() bool { return r.deleted || r.settled() }); err != nil {
 			return err
 		}
 		if !r.deleted {
@@ -64,6 +67,7 @@ func (r *run) live(ctx context.Context) error {
 	}
 	r.trace.note("deleted")
 	r.oracle.empty()
+	r.oracle.keys()
 	if err := r.until(ctx, time.Now().Add(restTime), func() bool { return false }); err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func (r *run) remove(ctx context.Context) error {
 
 // world lets happen what happens by the clock.
 func (r *run) world(ctx context.Context) error {
-	if r.poor && time.Since(r.weather.started) > r.weather.Clears {
+	if r.poor && time.Since(r.weather.started) > r.plan.plenty {
 		r.plenty()
 	}
 	for steps := r.weather.Steps; len(steps) > 0 && time.Since(r.weather.started) >= steps[0].At; steps = r.weather.Steps {
@@ -233,7 +237,9 @@ func (r *run) session(ctx context.Context, l store.Lease) error {
 			return nil
 		}
 		if err != nil {
-			r.oracle.blame("step: %v", err)
+			if lazuli.CodeOf(err) != lazuli.CodeConflict || !r.plan.poolsInCommit {
+				r.oracle.blame("step: %v", err)
+			}
 			return r.finish(ctx, store.Finish{Lease: l, Due: r.wall().Add(time.Second)})
 		}
 		for _, in := range plan.Intents {
@@ -424,6 +430,6 @@ func (r *run) controller(ctx context.Context) error {
 	id := resource.ID(subscription, group, resource.TypePublicIP, "kubernetes-a1b2c3")
 	r.extra = append(r.extra, id)
 	return r.make(ctx, resource.PublicIP{
-		Common: resource.Common{ID: id, Location: location, Tags: map[string]string{r.tag: r.uid}}, Zones: []string{"1", "2", "3"},
+		Common: resource.Common{ID: id, Location: r.plan.location, Tags: map[string]string{r.tag: r.uid}}, Zones: zonesOf(r.plan.location),
 	})
 }

@@ -213,6 +213,7 @@ func (g *guests) patchNode(ctx context.Context, a workload.Access, name string, 
 func (g *guests) Drain(ctx context.Context, a workload.Access, name string) (workload.Drained, error) {
 	nodes, err := g.list(ctx, a, "/api/v1/nodes?fieldSelector=metadata.name="+name)
 	if err != nil || len(nodes) == 0 {
+		g.p.run.oracle.drained[name] = err == nil
 		return workload.Drained{Gone: err == nil}, err
 	}
 	if err := g.patchNode(ctx, a, name, map[string]any{"spec": map[string]any{"unschedulable": true}}); err != nil {
@@ -233,6 +234,7 @@ func (g *guests) Drain(ctx context.Context, a workload.Access, name string) (wor
 			return d, err
 		}
 	}
+	g.p.run.oracle.drained[name] = d.Remaining == 0
 	return d, nil
 }
 
@@ -242,7 +244,8 @@ func (g *guests) Uncordon(ctx context.Context, a workload.Access, name string) e
 }
 
 // DeleteNode implements cluster.Workload.
-func (g *guests) DeleteNode(ctx context.Context, a workload.Access, name string) error {
+func (g *guests) DeleteNode(ctx context.Context, a workload.Access, name string) (err error) {
+	defer func() { g.p.run.oracle.forgot[name] = g.p.run.oracle.forgot[name] || err == nil }()
 	nodes, err := g.list(ctx, a, "/api/v1/nodes?fieldSelector=metadata.name="+name)
 	if err != nil || len(nodes) == 0 {
 		return err
@@ -390,6 +393,7 @@ func (g *guests) DeleteToken(ctx context.Context, a workload.Access, id string) 
 
 // DeleteLoadBalancerServices implements cluster.Workload.
 func (g *guests) DeleteLoadBalancerServices(ctx context.Context, a workload.Access) (remaining int, err error) {
+	defer func() { g.p.run.oracle.told = g.p.run.oracle.told || err != nil || remaining == 0 }()
 	all, err := g.list(ctx, a, "/api/v1/services")
 	if err != nil {
 		return 0, err
@@ -405,6 +409,24 @@ func (g *guests) DeleteLoadBalancerServices(ctx context.Context, a workload.Acce
 		}
 	}
 	return remaining, nil
+}
+
+// peek is the oracle's own look into the deployed cluster.
+func (r *run) peek(vm, path string) ([]kubeObject, error) {
+	h, serves := r.machines.Handler(vm)
+	if !serves {
+		return nil, lazuli.Errorf(lazuli.CodeUnavailable, "%s does not serve", vm)
+	}
+	ctx := kubeapi.WithUser(context.Background(), kubeapi.User{Name: bootstrap.AdminUser, Groups: []string{bootstrap.AdminGroup}})
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodGet, "https://cluster"+path, nil))
+	var list struct {
+		Items []kubeObject `json:"items"`
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &list); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return list.Items, nil
 }
 
 // Forget implements cluster.Workload.

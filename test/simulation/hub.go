@@ -83,7 +83,17 @@ func (s *records) Fenced(ctx context.Context, l store.Lease, fn func(store.Tx) e
 				return err
 			}
 		}
+		if !s.p.zombie {
+			if err := s.p.run.repoolInCommit(ctx); err != nil {
+				return err
+			}
+		}
+		before, exhausted := s.p.run.machineRecords(), s.p.run.cluster().Status.Exhausted
 		err := s.Store.Fenced(ctx, l, func(tx store.Tx) error { return fn(&noted{Tx: tx, run: s.p.run}) })
+		s.p.run.written()
+		if err == nil {
+			s.p.run.oracle.committed(before, exhausted)
+		}
 		switch {
 		case err != nil:
 			s.p.run.trace.note("commit refused: %s", lazuli.CodeOf(err))
@@ -127,8 +137,11 @@ func (n *noted) Create(ctx context.Context, o lazuli.Object) error {
 // Update implements store.Tx.
 func (n *noted) Update(ctx context.Context, o lazuli.Object) error {
 	n.run.trace.note("update %s %s %s", o.Kind(), o.Head().Name, o.Index().State)
-	if rec, ok := o.(*lazuli.Node); ok {
+	switch rec := o.(type) {
+	case *lazuli.Node:
 		n.run.oracle.done(rec)
+	case *lazuli.Cluster:
+		n.run.oracle.ended(rec)
 	}
 	return n.Tx.Update(ctx, o)
 }

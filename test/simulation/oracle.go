@@ -3,8 +3,12 @@
 package simulation
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,11 +26,16 @@ type oracle struct {
 	made    map[string]time.Time        // last accepted write of an id
 	states  map[string]lazuli.NodeState // of nodes by uid, as last committed
 	dropped map[string]bool             // ids whose deletion was asked for
+	empties int                         // lists without anything that the product had without one between them
+	over    bool                        // the record says that the cluster is gone
+	drained map[string]bool             // machines that the product saw emptied
+	forgot  map[string]bool             // machines whose Nodes the product deleted
+	told    bool                        // the product heard what became of the Services of type LoadBalancer
 	absent  map[string]bool             // ids that a read said are not there, since their last write
 }
 
 func newOracle(r *run) *oracle {
-	return &oracle{run: r, states: map[string]lazuli.NodeState{}, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
+	return &oracle{run: r, drained: map[string]bool{}, forgot: map[string]bool{}, states: map[string]lazuli.NodeState{}, made: map[string]time.Time{}, dropped: map[string]bool{}, absent: map[string]bool{}}
 }
 
 const mostFaults = 20
@@ -74,6 +83,9 @@ func (o *oracle) beforePut(c *call) {
 	if r.deleted && !r.late {
 		o.blame("%s: the user wants the cluster gone", c)
 	}
+	if resource.TypeOf(c.id) == resource.TypeVirtualMachine {
+		o.placed(c)
+	}
 	if label := labelOf(c.body); label != "" && label != r.cluster().Status.DNSLabel {
 		o.blame("%s: the DNS label %s is not on record", c, label)
 	}
@@ -103,6 +115,9 @@ func (o *oracle) beforeDelete(c *call) {
 	r := o.run
 	if !r.deleted && !o.dropped[c.id] && (!once(c.id) || !r.failed(c.id) && !r.dismissed(c.id)) {
 		o.blame("%s: nobody asked for a deletion", c)
+	}
+	if resource.TypeOf(c.id) == resource.TypeVirtualMachine {
+		o.emptied(c)
 	}
 	if strings.EqualFold(c.id, r.foreign) || c.id == "" {
 		o.blame("%s: it is not ours", c)
@@ -186,9 +201,15 @@ func (o *oracle) inventory() {
 			want[strings.ToLower(resource.ID(subscription, group, resource.TypeDisk, m.Name+d))] = true
 		}
 	}
-	if machines != r.plan.controlPlanes+r.plan.workers {
-		o.blame("%d machines, want %d", machines, r.plan.controlPlanes+r.plan.workers)
+	all := 0
+	for _, n := range r.plan.sizes {
+		all += n
 	}
+	if machines != all {
+		o.blame("%d machines, want %d", machines, all)
+	}
+	o.spread()
+	o.insideRested()
 	for _, id := range r.extra {
 		want[strings.ToLower(id)] = true
 	}
@@ -214,6 +235,272 @@ func (o *oracle) empty() {
 	}
 	if _, there := o.run.holds("/subscriptions/" + subscription + "/resourceGroups/" + group); !there {
 		o.blame("the resource group is gone")
+	}
+}
+
+// placed judges where a machine is about to be made.
+func (o *oracle) placed(c *call) {
+	r := o.run
+	var vm struct {
+		Zones      []string `json:"zones"`
+		Properties struct {
+			Set struct {
+				ID string `json:"id"`
+			} `json:"availabilitySet"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(c.body, &vm); err != nil {
+		o.blame("%s: read it: %v", c, err)
+	}
+	m := r.machineOf(c.id)
+	if m == nil {
+		return
+	}
+	allowed := r.allowed(m.Pool)
+	for _, z := range vm.Zones {
+		if !slices.Contains(allowed, z) {
+			o.blame("zones: %s: zone %s, and the user allows %v", c, z, allowed)
+		}
+	}
+	if len(vm.Zones) == 0 && len(allowed) > 0 {
+		o.blame("zones: %s: no zone, and there are %v", c, allowed)
+	}
+	if set := vm.Properties.Set.ID; set != "" {
+		if state, _ := r.holds(set); state != "Succeeded" {
+			o.blame("order: %s: its availability set is %q", c, state)
+		}
+		if vm, as := r.nodeOf(c.id), r.nodeOf(set); vm == nil || as == nil || !slices.Contains(vm.Deps, as.Name) {
+			o.blame("order: %s: it does not wait for its availability set", c)
+		}
+	}
+}
+
+// allowed are the zones in which a pool's machines may be. A pool that the user
+// adds takes after the workers.
+func (r *run) allowed(pool string) []string {
+	if pool == poolExtra {
+		pool = poolWorkers
+	}
+	if z := r.plan.zones[pool]; z != nil {
+		return z
+	}
+	return zonesOf(r.plan.location)
+}
+
+// machineOf is the record of the machine that a VM or its interface belongs to.
+func (r *run) machineOf(id string) *lazuli.Machine {
+	name := strings.TrimSuffix(resource.NameOf(id), "-nic")
+	for _, m := range r.machineRecords() {
+		if strings.EqualFold(m.Name, name) {
+			return m
+		}
+	}
+	return nil
+}
+
+// spread wants the machines of a pool in all zones that were open, evenly, where
+// none was replaced or dismissed meanwhile.
+func (o *oracle) spread() {
+	r := o.run
+	count := map[string]map[string]int{}
+	for _, m := range r.machineRecords() {
+		if m.Going() {
+			return
+		}
+		if count[m.Pool] == nil {
+			count[m.Pool] = map[string]int{}
+			for _, z := range r.allowed(m.Pool) {
+				count[m.Pool][z] = 0
+			}
+		}
+		count[m.Pool][m.Zone]++
+	}
+	if len(r.weather.NoRoom) > 0 {
+		return
+	}
+	for _, pool := range slices.Sorted(maps.Keys(count)) {
+		per := slices.Collect(maps.Values(count[pool]))
+		if slices.Max(per)-slices.Min(per) > 1 {
+			o.blame("zones: pool %s is not spread evenly: %v", pool, count[pool])
+		}
+	}
+}
+
+// The product's own bounds of waiting.
+const (
+	drainTime    = 15 * time.Minute
+	servicesTime = 3 * time.Minute
+)
+
+// emptied judges what must be done before a VM goes.
+func (o *oracle) emptied(c *call) {
+	r := o.run
+	m := r.machineOf(c.id)
+	if m == nil || r.weather.Met[FaultClock] > 0 {
+		return
+	}
+	if !r.deleted && !m.LeavingAt.IsZero() && m.KubeVersion != "" && !o.drained[m.Name] && time.Since(m.LeavingAt) < drainTime {
+		o.blame("drain: %s: its node was not drained", c)
+	}
+	cl := r.cluster()
+	if r.deleted && cl.Delete != nil && !m.Going() && !cl.Status.RunningAt.IsZero() && !o.told && time.Since(cl.Delete.At) < servicesTime {
+		o.blame("services: %s: what holds load balancers was not withdrawn first", c)
+	}
+}
+
+// committed compares the machines before and after a commit. What was exhausted
+// before it was known to the step.
+func (o *oracle) committed(before []*lazuli.Machine, exhausted []lazuli.Exhausted) {
+	was := map[string]*lazuli.Machine{}
+	for _, m := range before {
+		was[m.Name] = m
+	}
+	live := map[string]int{}
+	var leaves, stays []*lazuli.Machine
+	for _, m := range o.run.machineRecords() {
+		old := was[m.Name]
+		if old != nil && old.State != lazuli.MachineDeleted && m.State == lazuli.MachineDeleted && !o.run.deleted {
+			o.forgotten(m)
+		}
+		switch {
+		case !m.Going() && old == nil:
+			live[m.Pool]++
+			o.roomy(m, exhausted)
+		case !m.Going():
+			live[m.Pool]++
+			stays = append(stays, m)
+		case !m.LeavingAt.IsZero() && m.RetiredAt.IsZero() && old != nil && !old.Going():
+			leaves = append(leaves, m)
+		}
+	}
+	for _, m := range leaves {
+		if live[m.Pool] < o.run.plan.sizes[m.Pool] {
+			o.blame("wish: %s leaves, and the user wants %d machines in pool %s", m.Name, o.run.plan.sizes[m.Pool], m.Pool)
+		}
+		for _, s := range stays {
+			if s.Pool == m.Pool && m.Ready && !s.Ready && s.KubeVersion == "" {
+				o.blame("shrink: %s is ready and leaves, %s is not and stays", m.Name, s.Name)
+			}
+		}
+	}
+}
+
+// forgotten wants the Node of a machine that is gone deleted, whether or not the
+// cluster's own cloud controller has done it.
+func (o *oracle) forgotten(m *lazuli.Machine) {
+	if o.run.weather.Chance[FaultAPIServer] > 0 || o.run.weather.Met[FaultClock] > 0 {
+		return // the product gives up after a while
+	}
+	if m.KubeVersion != "" && !o.forgot[m.Name] {
+		o.blame("node: %s is on record as gone, and nobody deleted its Node", m.Name)
+	}
+}
+
+// roomy wants no new machine in a zone that had no room a moment ago while
+// another one is open.
+func (o *oracle) roomy(m *lazuli.Machine, exhausted []lazuli.Exhausted) {
+	full := func(zone string) bool {
+		return slices.ContainsFunc(exhausted, func(e lazuli.Exhausted) bool {
+			return e.Zone == zone && strings.EqualFold(e.Size, m.InstanceType) && e.Until.After(o.run.wall())
+		})
+	}
+	zones := o.run.allowed(m.Pool)
+	if m.Zone != "" && full(m.Zone) && slices.ContainsFunc(zones, func(z string) bool { return !full(z) }) {
+		o.blame("zones: %s is planned in zone %s, which had no room a moment ago, and others are open", m.Name, m.Zone)
+	}
+}
+
+// listed counts the lists without anything, as the product got them.
+func (o *oracle) listed(resp *http.Response) {
+	if resp.StatusCode != http.StatusOK {
+		return
+	}
+	b, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	var list struct {
+		Value []json.RawMessage `json:"value"`
+	}
+	if err != nil || json.Unmarshal(b, &list) != nil {
+		return
+	}
+	if o.empties++; len(list.Value) > 0 {
+		o.empties = 0
+	}
+}
+
+// ended judges the record that says that a cluster is gone.
+func (o *oracle) ended(c *lazuli.Cluster) {
+	const lists = 2
+	if c.Status.State == lazuli.StateDeleted && !o.over && o.empties < lists {
+		o.blame("deleted: after %d lists without anything, want %d", o.empties, lists)
+	}
+	o.over = c.Status.State == lazuli.StateDeleted
+}
+
+// keys wants no key of a cluster that is gone.
+func (o *oracle) keys() {
+	err := o.run.store.Get(context.Background(), o.run.uid, &lazuli.Keys{})
+	if lazuli.CodeOf(err) != lazuli.CodeNotFound {
+		o.blame("keys: those of a deleted cluster are still in the store")
+	}
+}
+
+// insideRested compares the deployed cluster with what is on record.
+func (o *oracle) insideRested() {
+	live := map[string]*lazuli.Machine{}
+	var door string
+	for _, m := range o.run.machineRecords() {
+		if !m.Going() {
+			live[m.Name] = m
+			if m.ControlPlane {
+				door = m.VMID
+			}
+		}
+	}
+	o.tokens(door, live)
+	nodes, err := o.run.peek(door, "/api/v1/nodes")
+	if err != nil {
+		o.blame("look at the nodes: %v", err)
+	}
+	for _, n := range nodes {
+		m := live[n.Metadata.Name]
+		switch {
+		case m == nil && o.run.weather.Chance[FaultAPIServer] == 0:
+			o.blame("node: that of %s is still there, and the machine is gone", n.Metadata.Name)
+		case m != nil && !m.ControlPlane:
+			if _, ok := n.Metadata.Labels["node-role.kubernetes.io/worker"]; !ok {
+				o.blame("marks: node %s is not marked as a worker", n.Metadata.Name)
+			}
+		}
+	}
+}
+
+// tokens wants the bootstrap tokens of machines that joined withdrawn, where
+// neither a kill nor a deaf API server kept the product from it: it asks once, and
+// else a token expires by itself.
+func (o *oracle) tokens(door string, live map[string]*lazuli.Machine) {
+	r := o.run
+	if r.kills > 0 || r.ghost != nil || r.weather.Chance[FaultAPIServer] > 0 {
+		return
+	}
+	var keys lazuli.Keys
+	var known lazuli.ClusterSecrets
+	err := r.store.Get(context.Background(), r.uid, &keys)
+	if err == nil {
+		err = json.Unmarshal(keys.Sealed, &known) // plainSeal
+	}
+	if err != nil {
+		o.blame("tokens: read the keys: %v", err)
+	}
+	secrets, err := r.peek(door, "/api/v1/namespaces/kube-system/secrets")
+	if err != nil {
+		o.blame("tokens: look at the secrets: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		id, _, _ := strings.Cut(known.Tokens[name], ".")
+		if id != "" && slices.ContainsFunc(secrets, func(s kubeObject) bool { return s.Metadata.Name == "bootstrap-token-"+id }) {
+			o.blame("tokens: that of %s, which has joined, is still in the cluster", name)
+		}
 	}
 }
 

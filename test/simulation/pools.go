@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,30 +16,37 @@ import (
 	"github.com/lazuli-dev/lazuli/internal/store"
 )
 
-// repool is a change of the pools that the user makes: how many machines each
+// Change is a change of the pools that the user makes: how many machines each
 // shall have. A pool of none is removed.
-type repool struct {
-	after          time.Duration // since the start
-	workers, extra int
+type Change struct {
+	After          time.Duration // since the start
+	Workers, Extra int
 }
 
 const (
 	poolStream  = 7 // of the seed's random numbers
 	poolChanges = 4
+
+	poolControl = "cp"
+	poolWorkers = "workers"
+	poolExtra   = "extra"
 )
 
 // drawPools decides what the user does to the pools: from the middle of the
 // create on, at any moment, more and fewer machines, a pool that comes and goes.
 func (r *run) drawPools() {
+	r.plan.sizes = map[string]int{poolControl: r.plan.controlPlanes, poolWorkers: r.plan.workers}
+	r.plan.pools = slices.Clone(r.opts.Scale)
 	if !r.opts.Pools {
 		return
 	}
 	random := stream(r.opts.Seed, poolStream)
+	r.plan.poolsInCommit = random.IntN(2) == 0
 	at := time.Duration(0)
 	for range 1 + random.IntN(poolChanges) {
 		const most = 12 * time.Minute
 		at += time.Duration(random.Int64N(int64(most)))
-		r.plan.pools = append(r.plan.pools, repool{after: at, workers: 1 + random.IntN(3), extra: random.IntN(3)})
+		r.plan.pools = append(r.plan.pools, Change{After: at, Workers: 1 + random.IntN(3), Extra: random.IntN(3)})
 	}
 }
 
@@ -46,7 +55,7 @@ func (r *run) nextPools() (time.Time, bool) {
 	if len(r.plan.pools) == 0 || r.deleted {
 		return time.Time{}, false
 	}
-	return r.weather.started.Add(r.plan.pools[0].after), true
+	return r.weather.started.Add(r.plan.pools[0].After), true
 }
 
 // repool carries the user's next change of pools out, when it is time.
@@ -55,10 +64,32 @@ func (r *run) repool(ctx context.Context) error {
 	if !ok || time.Now().Before(at) {
 		return nil
 	}
+	r.fickle = r.plan.poolsInCommit
+	return r.change(ctx)
+}
+
+// repoolInCommit is a second thought: the user's next change comes between what
+// the first step after a change read and what it writes.
+func (r *run) repoolInCommit(ctx context.Context) error {
+	if !r.fickle || len(r.plan.pools) == 0 || r.deleted {
+		return nil
+	}
+	r.fickle = false
+	return r.change(ctx)
+}
+
+func (r *run) change(ctx context.Context) error {
+	defer r.written()
+	if len(r.opts.Scale) > 0 {
+		r.deleteFrom = r.points // these are of interest from the last change on
+	}
 	next := r.plan.pools[0]
 	r.plan.pools = r.plan.pools[1:]
-	r.plan.workers = next.workers + next.extra
-	r.trace.note("the user wants %d workers and %d more", next.workers, next.extra)
+	r.plan.sizes = map[string]int{poolControl: r.plan.controlPlanes, poolWorkers: next.Workers}
+	if next.Extra > 0 {
+		r.plan.sizes[poolExtra] = next.Extra
+	}
+	r.trace.note("the user wants %d workers and %d more", next.Workers, next.Extra)
 	r.weather.met(FaultTouch)
 	err := r.store.Update(ctx, func(tx store.Tx) error {
 		var c lazuli.Cluster
@@ -81,7 +112,7 @@ func (r *run) repool(ctx context.Context) error {
 }
 
 // resized is a spec whose pools of workers are as a change has them.
-func resized(raw json.RawMessage, to repool) (json.RawMessage, error) {
+func resized(raw json.RawMessage, to Change) (json.RawMessage, error) {
 	type pool struct {
 		CloudConfig json.RawMessage `json:"cloudConfig"`
 		PoolConfig  map[string]any  `json:"poolConfig"`
@@ -96,13 +127,13 @@ func resized(raw json.RawMessage, to repool) (json.RawMessage, error) {
 	}
 	for _, p := range pools {
 		switch p.PoolConfig["name"] {
-		case "extra":
-		case "workers":
-			p.PoolConfig["size"] = to.workers
+		case poolExtra:
+		case poolWorkers:
+			p.PoolConfig["size"] = to.Workers
 			out = append(out, p)
-			if to.extra > 0 {
+			if to.Extra > 0 {
 				out = append(out, pool{CloudConfig: p.CloudConfig, PoolConfig: map[string]any{
-					"name": "extra", "size": to.extra, "isControlPlane": false, "labels": []string{"worker"},
+					"name": poolExtra, "size": to.Extra, "isControlPlane": false, "labels": []string{"worker"},
 				}})
 			}
 		default:
@@ -122,23 +153,23 @@ func (r *run) dismissed(id string) bool {
 	name := strings.TrimSuffix(strings.ToLower(resource.NameOf(id)), "-nic")
 	for _, m := range r.machineRecords() {
 		if strings.EqualFold(m.Name, name) {
-			return r.opts.Pools && !m.ControlPlane && !m.LeavingAt.IsZero() && !m.RetiredAt.IsZero()
+			return !m.ControlPlane && !m.LeavingAt.IsZero() && !m.RetiredAt.IsZero()
 		}
 	}
 	return false
 }
 
-// resting reports whether the pools are as the user wants them, and no machine is
+// resting reports whether each pool is as the user wants it, and no machine is
 // on its way.
 func (r *run) resting() bool {
-	live := 0
+	live := map[string]int{}
 	for _, m := range r.machineRecords() {
 		switch {
 		case m.Going() && m.State != lazuli.MachineDeleted, !m.Going() && !m.Ready:
 			return false
 		case !m.Going():
-			live++
+			live[m.Pool]++
 		}
 	}
-	return len(r.plan.pools) == 0 && live == r.plan.controlPlanes+r.plan.workers
+	return len(r.plan.pools) == 0 && maps.Equal(live, r.plan.sizes)
 }

@@ -31,7 +31,6 @@ const (
 	object       = "44444444-4444-4444-8444-444444444444"
 	secret       = "fixture-secret"
 	group        = "rg-sim"
-	location     = "westeurope"
 	project      = "000000000000000000000001"
 	owner        = "hub"
 	sshKey       = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0sH5wY9zVnHXvQmJ9rUqkzMlOeVwVf2mXx0nWlq7aB sim"
@@ -58,6 +57,8 @@ type Options struct {
 	DeleteAfter time.Duration
 	OnlyCreate  bool // a calm run ends when the cluster runs
 	Pools       bool // the user changes the pools meanwhile
+	// Scale changes the pools of a calm run when it runs, in this order, and ends it when that is done.
+	Scale []Change
 }
 
 // Report is what came of a run.
@@ -89,9 +90,14 @@ type plan struct {
 	deleteAfter            time.Duration // since the start; 0 is once it runs
 	inCommit               bool          // the user deletes between what a step read and what it writes
 	zombie                 bool
-	probe                  time.Duration // how often the product looks at the deployed cluster
-	oneReplica             bool          // answers lists: they lag, and never go back in time
-	pools                  []repool      // changes of the pools that are still to come
+	probe                  time.Duration       // how often the product looks at the deployed cluster
+	oneReplica             bool                // answers lists: they lag, and never go back in time
+	pools                  []Change            // changes of the pools that are still to come
+	poolsInCommit          bool                // the user changes them between what a step read and what it writes
+	sizes                  map[string]int      // of the pools, as the user wants them by now
+	zones                  map[string][]string // of the pools, as the user allows them
+	location               string
+	plenty                 time.Duration // since the start: quota and capacity are short until then
 }
 
 // run is one seed under way.
@@ -130,6 +136,7 @@ type run struct {
 	late     bool          // the intent that is carried out was named before the user's deletion was known
 	learnt   bool          // a commit has told the process of the deletion
 	extra    []string
+	fickle   bool // the user changes the pools again in the next commit
 	ghost    *ghost
 
 	conflicts  int
@@ -148,6 +155,7 @@ func Run(ctx context.Context, opts Options) (rep *Report, err error) {
 	}
 	r.oracle = newOracle(r)
 	r.draw()
+	r.drawLand()
 	r.drawPools()
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.build(ctx); err != nil {
@@ -159,7 +167,8 @@ func Run(ctx context.Context, opts Options) (rep *Report, err error) {
 	return &Report{
 		Seed: opts.Seed, Hash: r.trace.Hash(), Trace: r.trace, Faults: r.oracle.faults, Met: r.weather.Met, Points: r.points,
 		Killed: r.kills, Virtual: time.Since(started), DeleteFrom: r.deleteFrom,
-		Plan: fmt.Sprintf("%d+%d, weather until %s, delete after %s", r.plan.controlPlanes, r.plan.workers, r.weather.Clears, r.plan.deleteAfter),
+		Plan: fmt.Sprintf("%d+%d in %s %v, weather until %s, short until %s, delete after %s",
+			r.plan.controlPlanes, r.plan.workers, r.plan.location, r.plan.zones, r.weather.Clears, r.plan.plenty, r.plan.deleteAfter),
 	}, nil
 }
 
@@ -206,7 +215,7 @@ func (r *run) build(ctx context.Context) error {
 		Subscriptions:   []azuresim.Subscription{{ID: subscription, TenantID: tenant, DisplayName: "sim"}},
 		Principals:      []azuresim.Principal{{TenantID: tenant, ClientID: principal, ObjectID: object, Name: "hub", Secret: secret}},
 		RoleAssignments: []azuresim.RoleAssignment{{PrincipalID: object, Role: "Contributor", Scope: "/subscriptions/" + subscription}},
-		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: location}},
+		ResourceGroups:  []azuresim.ResourceGroup{{SubscriptionID: subscription, Name: group, Location: r.plan.location}},
 	}); err != nil {
 		return fmt.Errorf("seed simulator: %w", err)
 	}
@@ -240,12 +249,12 @@ func (r *run) shortage() {
 		r.weather.met(FaultQuota)
 		r.poor = true
 		const few = 6
-		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: coresQuota, Limit: r.random.IntN(few)})
+		r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: r.plan.location, Name: coresQuota, Limit: r.random.IntN(few)})
 	}
 	for _, z := range r.weather.NoRoom {
 		r.weather.met(FaultCapacity)
 		r.poor = true
-		r.sim.SetCapacity(azuresim.Capacity{Location: location, Zone: z, Family: sizeFamily})
+		r.sim.SetCapacity(azuresim.Capacity{Location: r.plan.location, Zone: z, Family: sizeFamily})
 	}
 }
 
@@ -253,9 +262,9 @@ func (r *run) shortage() {
 func (r *run) plenty() {
 	const enough = 1000
 	r.poor = false
-	r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: location, Name: coresQuota, Limit: enough})
+	r.sim.SetQuota(azuresim.Quota{SubscriptionID: subscription, Location: r.plan.location, Name: coresQuota, Limit: enough})
 	for _, z := range r.weather.NoRoom {
-		r.sim.SetCapacity(azuresim.Capacity{Location: location, Zone: z, Family: sizeFamily, VCPUs: enough})
+		r.sim.SetCapacity(azuresim.Capacity{Location: r.plan.location, Zone: z, Family: sizeFamily, VCPUs: enough})
 	}
 }
 
@@ -305,7 +314,7 @@ func (r *run) birth(ctx context.Context) error {
 // neighbour puts something into the group that is not ours.
 func (r *run) neighbour(ctx context.Context) error {
 	r.foreign = resource.ID(subscription, group, resource.TypeSecurityGroup, "somebody-elses")
-	return r.make(ctx, resource.SecurityGroup{Common: resource.Common{ID: r.foreign, Location: location}})
+	return r.make(ctx, resource.SecurityGroup{Common: resource.Common{ID: r.foreign, Location: r.plan.location}})
 }
 
 // make writes a resource past the product, in fair weather.
@@ -314,7 +323,7 @@ func (r *run) make(ctx context.Context, spec resource.Spec) error {
 	client := azure.New(azure.Config{Transport: r.sim.Transport()})
 	defer client.Close()
 	_, err := client.Put(ctx, resource.Target{
-		Cloud: cloud, TenantID: tenant, ClientID: principal, ClientSecret: lazuli.NewSecret(secret), SubscriptionID: subscription, Location: location,
+		Cloud: cloud, TenantID: tenant, ClientID: principal, ClientSecret: lazuli.NewSecret(secret), SubscriptionID: subscription, Location: r.plan.location,
 	}, spec)
 	if err != nil {
 		return fmt.Errorf("make a resource of somebody else: %w", err)
@@ -351,11 +360,11 @@ func (r *run) order(ctx context.Context) error {
 		Status:   lazuli.ClusterStatus{State: lazuli.StatePending},
 		Spec: fmt.Appendf(nil, `{"cloudAccountUid":%q,"cloudConfig":{"location":%q,"resourceGroup":%q,"subscriptionId":%q,"sshKey":%q},
 			"machinepoolconfig":[
-			{"cloudConfig":{"instanceType":"Standard_D4s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
+			{"cloudConfig":{"azs":%s,"instanceType":"Standard_D4s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Standard_LRS"},"osType":"Linux"}},
 			 "poolConfig":{"name":"workers","size":%d,"isControlPlane":false,"labels":["worker"]}},
-			{"cloudConfig":{"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
+			{"cloudConfig":{"azs":%s,"instanceType":"Standard_D2s_v3","osDisk":{"diskSizeGB":60,"managedDisk":{"storageAccountType":"Premium_LRS"},"osType":"Linux"}},
 			 "poolConfig":{"name":"cp","size":%d,"isControlPlane":true,"labels":["control-plane"]}}]}`,
-			account.UID, location, group, subscription, sshKey, r.plan.workers, r.plan.controlPlanes),
+			account.UID, r.plan.location, group, subscription, sshKey, r.azs("workers"), r.plan.workers, r.azs("cp"), r.plan.controlPlanes),
 	}
 	err := r.store.Update(ctx, func(tx store.Tx) error {
 		if err := tx.Create(ctx, account); err != nil {
@@ -450,6 +459,12 @@ func (r *run) holds(id string) (state string, there bool) {
 	return "", false
 }
 
+// there reports whether Azure has a resource.
+func (r *run) there(id string) bool {
+	_, there := r.holds(id)
+	return there
+}
+
 // left lists what Azure holds beside the group and what is not ours.
 func (r *run) left() []string {
 	var out []string
@@ -479,12 +494,12 @@ func (r *run) given(name string) bool {
 	// Its interface was the first that was made for it, soon after its token.
 	first := r.oracle.made[nic]
 	stale := !first.IsZero() && r.oracle.made[id].Sub(first) >= tokenLife
-	return (r.boots.idle[id] || stale) && time.Since(r.oracle.made[id]) >= patience
+	return (r.boots.idle[id] || stale && !strings.Contains(name, "-cp-")) && time.Since(r.oracle.made[id]) >= patience
 }
 
 // tokenLife is how long a machine can join with the token that was made when it
-// was planned, at least; a quota that lets it wait longer has it replaced.
-const tokenLife = 40 * time.Minute
+// was planned, less the time that a boot takes.
+const tokenLife = 50 * time.Minute
 
 // settled reports whether nothing is under way any more in a running cluster.
 func (r *run) settled() bool { return r.resting() }

@@ -28,6 +28,9 @@ var (
 	everyNth = flag.Int("every", 100, "TestKillPoints kills at every so manieth point; 1 is each")
 )
 
+// running is when a calm cluster has come to run.
+const running = 15 * time.Minute
+
 // play plays one seed in a bubble of its own.
 func play(t *testing.T, opts simulation.Options) (rep *simulation.Report, err error) {
 	t.Helper()
@@ -60,10 +63,16 @@ func differ(a, b *simulation.Trace) string {
 	return "the second goes on"
 }
 
+// options are how a seed is played: in one of three the user changes the pools.
+func options(packs *pack.Registry, s uint64) simulation.Options {
+	const one = 3
+	return simulation.Options{Seed: s, Packs: packs, Pools: s%one == 0}
+}
+
 // judge plays a seed, twice when told so, and returns what is wrong with it.
 func judge(t *testing.T, packs *pack.Registry, s uint64, twice bool) (*simulation.Report, []string) {
 	t.Helper()
-	rep, err := play(t, simulation.Options{Seed: s, Packs: packs})
+	rep, err := play(t, options(packs, s))
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
@@ -74,7 +83,7 @@ func judge(t *testing.T, packs *pack.Registry, s uint64, twice bool) (*simulatio
 	if !twice || len(wrong) > 0 {
 		return rep, wrong
 	}
-	again, err := play(t, simulation.Options{Seed: s, Packs: packs})
+	again, err := play(t, options(packs, s))
 	switch {
 	case err != nil:
 		wrong = append(wrong, err.Error())
@@ -127,6 +136,7 @@ type scenario struct {
 	controlPlanes, workers int
 	deleteAfter            time.Duration
 	onlyCreate             bool
+	scale                  []simulation.Change
 }
 
 // A process may die at any point between effects: each is found by the trace
@@ -138,6 +148,10 @@ func TestKillPoints(t *testing.T) {
 	for _, sc := range []scenario{
 		{name: "create 1+1", controlPlanes: 1, workers: 1, onlyCreate: true},
 		{name: "create 3+2", controlPlanes: 3, workers: 2, onlyCreate: true},
+		{name: "grow 1+1 by 1 and 1", controlPlanes: 1, workers: 1, onlyCreate: true, scale: []simulation.Change{{After: running, Workers: 2, Extra: 1}}},
+		{name: "shrink 1+2, remove 1", controlPlanes: 1, workers: 1, onlyCreate: true, scale: []simulation.Change{
+			{After: time.Second, Workers: 2, Extra: 1}, {After: running, Workers: 1},
+		}},
 		{name: "delete 1+1", controlPlanes: 1, workers: 1},
 		{name: "delete during create 1+1", controlPlanes: 1, workers: 1, deleteAfter: 40 * time.Second},
 	} {
@@ -177,7 +191,7 @@ type kills struct {
 func (k *kills) find(t *testing.T, packs *pack.Registry, sc scenario) {
 	t.Helper()
 	opts := simulation.Options{
-		Seed: 1, Packs: packs, Calm: true, ControlPlanes: sc.controlPlanes, Workers: sc.workers, DeleteAfter: sc.deleteAfter, OnlyCreate: sc.onlyCreate,
+		Seed: 1, Packs: packs, Calm: true, ControlPlanes: sc.controlPlanes, Workers: sc.workers, DeleteAfter: sc.deleteAfter, OnlyCreate: sc.onlyCreate, Scale: sc.scale,
 	}
 	rep, err := play(t, opts)
 	if err != nil || len(rep.Faults) > 0 {
@@ -187,7 +201,7 @@ func (k *kills) find(t *testing.T, packs *pack.Registry, sc scenario) {
 		k.found, k.covered, k.converged = map[string]int{}, map[string]int{}, map[string]int{}
 	}
 	from := 1
-	if !sc.onlyCreate {
+	if !sc.onlyCreate || len(sc.scale) > 0 {
 		from = rep.DeleteFrom + 1
 	}
 	k.names = append(k.names, sc.name)

@@ -24,6 +24,7 @@ const (
 	FaultSlow      Fault = "slow"       // the answer takes up to 50 s
 	FaultStuck     Fault = "stuck"      // an operation stays InProgress for minutes after its end
 	FaultExpired   Fault = "expired"    // 401, the token has expired
+	FaultUndone    Fault = "undone"     // a deletion that was accepted and comes to nothing
 	FaultStaleGet  Fault = "stale-get"  // 404 after 201
 	FaultStaleList Fault = "stale-list" // a list as it was up to 60 s ago
 	FaultLabel     Fault = "label"      // the DNS label is taken

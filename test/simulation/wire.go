@@ -53,6 +53,9 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		w.close(c, resp)
 	}
+	if err == nil && c.list {
+		r.oracle.listed(resp)
+	}
 	return resp, err
 }
 
@@ -121,6 +124,10 @@ func (w *wire) turnedAway(c *call, req *http.Request) (*http.Response, Fault, er
 	case c.method == http.MethodPut && resource.TypeOf(c.id) == resource.TypePublicIP && strings.HasSuffix(c.id, "-api") && sky.hits(FaultLabel):
 		sky.met(FaultLabel)
 		return answer(req, http.StatusBadRequest, 0, `{"error":{"code":"DnsRecordInUse","message":"DNS record is already used by another public IP."}}`), FaultLabel, nil
+	case c.method == http.MethodDelete && w.p.run.there(c.id) && sky.hits(FaultUndone):
+		sky.met(FaultUndone)
+		w.p.run.oracle.reaches(c)
+		return answer(req, http.StatusAccepted, 0, ""), FaultUndone, nil
 	case c.method == http.MethodGet && c.id != "" && sky.hits(FaultStaleGet) && w.p.run.oracle.young(c.id):
 		sky.met(FaultStaleGet)
 		w.p.run.oracle.toldAbsent(c.id)
