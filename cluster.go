@@ -213,7 +213,7 @@ type ClusterStatus struct {
 	EmptySince  time.Time    `json:"emptySince,omitzero"` // first list in a row that had nothing of a cluster being deleted
 	DeletedAt   time.Time    `json:"deletedAt,omitzero"`
 	LooksBack   int          `json:"looksBack,omitempty"` // made after the deletion, for what came late
-	Settled     string       `json:"settled,omitempty"` // identifies the wish that was fulfilled last
+	Settled     string       `json:"settled,omitempty"`   // identifies the wish that was fulfilled last
 	Exhausted   []Exhausted  `json:"exhausted,omitempty"`
 	Conditions  []Condition  `json:"conditions,omitempty"`
 	Packs       []PackStatus `json:"packs,omitempty"`

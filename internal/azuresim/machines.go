@@ -49,7 +49,7 @@ type DataDisk struct {
 }
 
 // Env is the world a machine lives in. All methods are safe to call from event functions and from any goroutine.
-type Env interface {
+type Env interface { //nolint:interfacebloat // one world, one implementation
 	// Now is the simulated time.
 	Now() time.Time
 	// Outside is what the clocks outside of the simulator show. Times that come from there, of tokens and certificates,

@@ -169,13 +169,14 @@ func (s *step) listInterval() time.Duration {
 
 func (s *step) takeList(a Answer) {
 	if a.Err != nil {
-		if azureCode(a.Err) == "ResourceGroupNotFound" {
+		switch {
+		case azureCode(a.Err) == "ResourceGroupNotFound":
 			// The resource group itself is gone, and all that was in it.
 			a.Found, a.Err = nil, nil
-		} else if s.Cluster.Status.State == lazuli.StateDeleted {
+		case s.Cluster.Status.State == lazuli.StateDeleted:
 			s.listed, s.found = s.now, nil // see lookBack
 			return
-		} else {
+		default:
 			s.relist = s.now.Add(max(resource.RetryAfter(a.Err), firstBackoff))
 			s.trouble("list the cluster's resources", a.Err)
 			return
