@@ -243,6 +243,15 @@ func (s *Simulator) provisioned(key string, g *guest, err error) {
 	}
 }
 
+// PoweredOff is Env.
+func (s *Simulator) PoweredOff(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.vms[keyOf(id)]; g != nil && g.power == powerRunning {
+		g.power = powerStopped
+	}
+}
+
 // Console is Env.
 func (s *Simulator) Console(id, line string) {
 	s.mu.Lock()
@@ -330,7 +339,9 @@ func powerAction(name string) func(*call, *resource) (*reply, *apiError) {
 		case "deallocate":
 			g.power = powerDeallocating
 		case "start":
-			g.power = powerStarting
+			if was != powerRunning {
+				g.power = powerStarting
+			}
 		}
 		s.after(s.draw("compute.virtualmachines.power", r.key()), func() {
 			if op.status != opRunning || s.vms[r.key()] != g {
@@ -346,8 +357,7 @@ func (s *Simulator) switchPower(g *guest, action, was string) *apiError {
 	id := g.machine.ID
 	stop := func() { s.cfg.Machines.Stop(id) }
 	switch {
-	case action == "start" && was == powerRunning:
-		g.power = was
+	case action == "start" && g.power == powerRunning:
 		return nil
 	case action == "powerOff" && was == powerDeallocated:
 		return nil

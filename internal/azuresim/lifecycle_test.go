@@ -96,6 +96,38 @@ func TestProvisioningFails(t *testing.T) {
 	}
 }
 
+// TestGuestPowersOff shuts a machine down from inside: Azure shows it, and its start starts it.
+func TestGuestPowersOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newServers(t)
+		s := start(t, azuresim.Config{Machines: v}, world())
+		r := login(t, s, client)
+		basics(r)
+		_, _, h := r.arm(http.MethodPut, vmID("m"), vmBody(vmOpts{}))
+		pollDone(t.Context(), t, r, h)
+		power := func() string {
+			return fmt.Sprint(r.must(http.MethodGet, vmID("m")+"/instanceView", "")["statuses"])
+		}
+		s.PoweredOff(vmID("m"))
+		if got := power(); !strings.Contains(got, "PowerState/stopped") {
+			t.Errorf("a machine that is off shows %s", got)
+		}
+		_, _, h = r.arm(http.MethodPost, vmID("m")+"/start", "")
+		pollDone(t.Context(), t, r, h)
+		if got := power(); v.starts != 2 || !strings.Contains(got, "PowerState/running") {
+			t.Errorf("a start starts it %d times and shows %s", v.starts-1, got)
+		}
+		// A start of a machine that runs does nothing, unless the guest goes down meanwhile.
+		_, _, h = r.arm(http.MethodPost, vmID("m")+"/start", "")
+		s.PoweredOff(vmID("m"))
+		pollDone(t.Context(), t, r, h)
+		if got := power(); v.starts != 3 || !strings.Contains(got, "PowerState/running") {
+			t.Errorf("a start of a machine that goes off starts it %d times and shows %s", v.starts-2, got)
+		}
+	})
+}
+
 // silent machines never report.
 type silent struct{ servers }
 

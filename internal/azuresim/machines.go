@@ -77,6 +77,10 @@ type Env interface {
 	// Provisioned is the guest agent's report; err != nil is a failed provisioning (OSProvisioningClientError). A
 	// machine that never reports times out after 20 minutes (OSProvisioningTimedOut).
 	Provisioned(id string, err error)
+	// PoweredOff says that a machine does not run any more though nobody stopped it: its guest was shut down from inside,
+	// or died. Azure shows it as stopped, keeps its hardware, and starts it again when asked to. A machine that does not
+	// run as far as Azure knows stays as it is.
+	PoweredOff(id string)
 	// Console appends a line to the machine's serial console.
 	Console(id, line string)
 }

@@ -126,6 +126,8 @@ func (c *cloud) Attachment(string) (azuresim.Attachment, error) {
 
 func (c *cloud) Provisioned(id string, err error) { c.change(func() { c.told[id] = err }) }
 
+func (*cloud) PoweredOff(string) {}
+
 func (c *cloud) Console(id, line string) { c.change(func() { c.consoles[id] += line + "\n" }) }
 
 func (c *cloud) change(fn func()) {

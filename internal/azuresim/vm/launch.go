@@ -62,6 +62,9 @@ func (m *machine) launcher(img image, netns string) launcher {
 	return l
 }
 
+// rebootStatus is how systemd-nspawn ends when its guest reboots and --keep-unit leaves that to others (systemd-nspawn(1)).
+const rebootStatus = 133
+
 // guest is a running systemd-nspawn.
 type guest struct {
 	process *os.Process
@@ -120,6 +123,12 @@ func launch(l launcher, console func(line string)) (*guest, error) {
 func (g *guest) kill() {
 	_ = g.process.Kill() // It may have ended.
 	<-g.done
+}
+
+// reboots reports whether the guest, which is done, wants to be started again.
+func (g *guest) reboots() bool {
+	var exit *exec.ExitError
+	return errors.As(g.err, &exit) && exit.ExitCode() == rebootStatus
 }
 
 // readConsole reads lines until the console is closed. Very long ones come in pieces.

@@ -100,11 +100,36 @@ func (m *machine) boot(ctx context.Context, env azuresim.Env, am azuresim.Machin
 	case ctx.Err() == nil:
 		log.Error("machine cannot start", "error", err)
 		fail(env, am.ID, err)
+		m.owner.mu.Lock()
+		m.off(ctx)
+		m.owner.mu.Unlock()
+		return
 	}
 	m.halt()
 }
 
-// fail says that a machine will never report.
+// off makes a machine that runs no more one that can be started again, and tells so. The owner's lock is held.
+func (m *machine) off(ctx context.Context) {
+	if ctx.Err() != nil {
+		return // It was stopped, and perhaps started again.
+	}
+	m.on, m.network = false, nil
+	m.pull()
+	m.enqueue(m.halt)
+	env, id := m.env, m.key
+	m.owner.workers.Go(func() {
+		env.After(0, func() { // As an event, between which and this look nobody starts it.
+			m.owner.mu.Lock()
+			off := m.owner.machines[id] == m && !m.on
+			m.owner.mu.Unlock()
+			if off {
+				env.PoweredOff(id)
+			}
+		})
+	})
+}
+
+// fail says that a machine will never report. One that has reported stays provisioned.
 func fail(env azuresim.Env, id string, err error) {
 	env.Console(id, "hypervisor: "+err.Error())
 	env.Provisioned(id, err)
@@ -162,17 +187,26 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 	g, am := m.guest, m.Machine
 	m.owner.workers.Go(func() {
 		<-g.done
-		if ctx.Err() == nil {
-			m.ended(env, am, g)
-		}
+		m.ended(ctx, env, am, g)
 	})
 	return nil
 }
 
-// ended says that a guest ended by itself.
-func (m *machine) ended(env azuresim.Env, am azuresim.Machine, g *guest) {
+// ended is after a guest ended by itself: a reboot boots the same disk again, anything else is the end.
+func (m *machine) ended(ctx context.Context, env azuresim.Env, am azuresim.Machine, g *guest) {
 	m.owner.mu.Lock()
-	m.network = nil
+	if ctx.Err() != nil { // The plug was pulled.
+		m.owner.mu.Unlock()
+		return
+	}
+	if g.reboots() {
+		m.network = nil
+		m.owner.log.Info("guest reboots", "machine", am.Name)
+		m.enqueue(func() { m.boot(ctx, env, am) })
+		m.owner.mu.Unlock()
+		return
+	}
+	m.off(ctx)
 	m.owner.mu.Unlock()
 	m.owner.log.Warn("guest ended by itself", "machine", am.Name, "error", g.err)
 	fail(env, am.ID, fmt.Errorf("the guest ended by itself; its last words: %s", strings.Join(g.last, " | ")))

@@ -34,6 +34,7 @@ type world struct {
 	console  []string
 	changed  chan struct{} // closed and made anew with every line and report
 	reports  []error
+	off      []string // machines that went off by themselves
 }
 
 func newWorld(t *testing.T) *world {
@@ -66,6 +67,10 @@ func (w *world) Attachment(id string) (azuresim.Attachment, error) {
 
 func (w *world) Provisioned(_ string, err error) {
 	w.change(func() { w.reports = append(w.reports, err) })
+}
+
+func (w *world) PoweredOff(id string) {
+	w.change(func() { w.off = append(w.off, id) })
 }
 
 func (w *world) Console(_, line string) {
@@ -257,6 +262,58 @@ runcmd:
 	}
 }
 
+// TestRebootFromInside reboots a guest and shuts it down as its root does: the one comes back by itself, the other when it
+// is started.
+func TestRebootFromInside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it boots a machine three times")
+	}
+	ms, dir := open(t)
+	w := newWorld(t)
+	am := w.add(machineID, "10.80.1.10", stock, `#cloud-config
+write_files:
+- path: /usr/local/bin/cycle
+  permissions: "0755"
+  content: |
+    #!/bin/sh
+    echo again >>/var/lib/boots
+    n=$(wc -l </var/lib/boots)
+    echo "boot $n after the first" >/dev/console
+    [ "$n" != 1 ] || systemctl poweroff
+- path: /etc/systemd/system/cycle.service
+  content: |
+    [Service]
+    Type=oneshot
+    ExecStart=/usr/local/bin/cycle
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- systemctl enable cycle.service
+- systemctl reboot
+`)
+	ms.Start(w, am)
+	w.await("boot after a reboot", time.Minute, w.says("boot 1 after the first"))
+	w.await("end of a guest that shut itself down", time.Minute, func() bool { return slices.Equal(w.off, []string{strings.ToLower(am.ID)}) })
+	if _, err := ms.Dial(t.Context(), am.ID, 22); !errors.Is(err, azuresim.ErrUnreachable) {
+		t.Errorf("dial a machine that is off: %v, want ErrUnreachable", err)
+	}
+	ms.Start(w, am)
+	w.await("boot after a start", time.Minute, w.says("boot 2 after the first"))
+	greet(t, ms, am.ID)
+	w.mu.Lock()
+	if len(w.reports) == 0 || w.reports[0] != nil || len(w.off) > 1 {
+		t.Errorf("reports %v, switched off %v", w.reports, w.off)
+	}
+	w.mu.Unlock()
+	ms.Forget(am.ID)
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, dir); len(rest) > 0 {
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
 // greet reads sshd's greeting through the network.
 func greet(t *testing.T, ms *vm.Machines, id string) {
 	t.Helper()
@@ -320,6 +377,7 @@ func TestBrokenImage(t *testing.T) {
 		if w.reports[i] == nil {
 			t.Error("a machine without an image reports ready")
 		}
+		w.await("word that it is off", time.Minute, func() bool { return len(w.off) > i })
 		ms.Forget(am.ID)
 	}
 	if err := ms.Close(); err != nil {
