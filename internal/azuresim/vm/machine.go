@@ -184,6 +184,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 		m.network = m.joint.network
 	}
 	m.owner.mu.Unlock()
+	m.owner.NetworkChanged() // Who changed the attachment after it was read above did not find this machine.
 	g, am := m.guest, m.Machine
 	m.owner.workers.Go(func() {
 		<-g.done

@@ -35,6 +35,7 @@ type world struct {
 	changed  chan struct{} // closed and made anew with every line and report
 	reports  []error
 	off      []string // machines that went off by themselves
+	flip     func()   // is called once, after an attachment was read
 }
 
 func newWorld(t *testing.T) *world {
@@ -57,8 +58,13 @@ func (*world) LookupHost(string) (netip.Addr, error) { return netip.Addr{}, azur
 
 func (w *world) Attachment(id string) (azuresim.Attachment, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	at, ok := w.attached[strings.ToLower(id)]
+	flip := w.flip
+	w.flip = nil
+	w.mu.Unlock()
+	if flip != nil {
+		flip()
+	}
 	if !ok {
 		return at, azuresim.ErrUnreachable
 	}
@@ -312,6 +318,33 @@ runcmd:
 	if rest := left(t, dir); len(rest) > 0 {
 		t.Errorf("left behind: %q", rest)
 	}
+}
+
+// TestRulesChangeDuringStart changes a machine's security rules right after its start has read them.
+func TestRulesChangeDuringStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it boots a machine")
+	}
+	ms, _ := open(t)
+	w := newWorld(t)
+	am := w.add(machineID, "10.80.1.10", stock, "#cloud-config\n")
+	w.flip = func() {
+		w.mu.Lock()
+		at := w.attached[strings.ToLower(am.ID)]
+		at.Inbound = [][]azuresim.Rule{{{Name: "changed", Protocol: "*", From: azuresim.Peers{Any: true}, To: azuresim.Peers{Any: true}, Ports: [][2]int{{0, 65535}}}}}
+		w.attached[strings.ToLower(am.ID)] = at
+		w.mu.Unlock()
+		ms.NetworkChanged()
+	}
+	ms.Start(w, am)
+	eventually(t, "the changed rule in the network", func() bool {
+		networks, err := filepath.Glob("/run/netns/" + mark() + "-n*")
+		if err != nil || len(networks) != 1 {
+			return false
+		}
+		rules, err := exec.CommandContext(t.Context(), "nsenter", "--net="+networks[0], "nft", "list", "table", "ip", "vnet").Output()
+		return err == nil && strings.Contains(string(rules), `comment "changed"`)
+	})
 }
 
 // greet reads sshd's greeting through the network.
