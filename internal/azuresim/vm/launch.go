@@ -18,9 +18,12 @@ import (
 //go:embed launch.sh
 var launchScript string
 
+// launchName is the file that all launches of a simulator read.
+const launchName = "launch.sh"
+
 // launcher is everything that launch.sh needs.
 type launcher struct {
-	script      string // where it lies
+	script      string // where it lies: written once, since others may be reading it
 	environment []string
 	arguments   []string
 }
@@ -32,7 +35,7 @@ func (m *machine) launcher(img image, netns string) launcher {
 	for _, h := range m.owner.groups {
 		fmt.Fprintln(&groups, h.kind, h.options, h.mountpoint)
 	}
-	script := filepath.Join(m.owner.dir, "launch.sh")
+	script := filepath.Join(m.owner.dir, launchName)
 	l := launcher{
 		script: script,
 		environment: []string{
@@ -75,9 +78,6 @@ type guest struct {
 
 // launch starts a guest. It dies with this process. Lines of its console are given to a function, one after the other.
 func launch(l launcher, console func(line string)) (*guest, error) {
-	if err := os.WriteFile(l.script, []byte(launchScript), 0o600); err != nil {
-		return nil, err
-	}
 	cmd := exec.Command("sh", append([]string{l.script}, l.arguments...)...) //nolint:gosec,noctx // it outlives the call
 	cmd.Env = l.environment
 	cmd.SysProcAttr = isolated()
