@@ -163,7 +163,7 @@ const stock = "Canonical:ubuntu-24_04-lts:server:latest"
 func left(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/" + mark() + "*", "/sys/fs/cgroup/" + mark() + "*", "/run/netns/" + mark() + "*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/" + mark() + "*", "/sys/fs/cgroup/" + mark() + "*", "/run/netns/" + mark() + "*", "/run/systemd/nspawn/*/" + mark() + "*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -526,7 +526,7 @@ func TestKilledSimulator(t *testing.T) {
 	if err := ms.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/", "/run/netns/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/", "/run/netns/", "/run/systemd/nspawn/*/"} {
 		if found, _ := filepath.Glob(pattern + vm.PrefixOf(cmd.Process.Pid) + "*"); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}
