@@ -272,6 +272,31 @@ func TestNetwork(t *testing.T) { //nolint:maintidx // one network is looked at f
 	if out, err := get("http://100.127.0.1/hello"); err != nil || out != "packages" {
 		t.Errorf("mirror: %q %v", out, err)
 	}
+	for _, tc := range []struct {
+		reason string
+		port   int
+		want   bool
+	}{
+		{"an outbound rule denies the mirror's port", 80, false}, {"one denies another port", 443, true},
+	} {
+		at := portOf(idA, "node-a", "10.0.1.0/24", "10.0.1.4", "00:0d:3a:00:00:01", nil).At
+		anywhere := azuresim.Peers{Any: true}
+		at.Outbound = [][]azuresim.Rule{{
+			{Name: "Deny", Protocol: "tcp", From: anywhere, To: azuresim.Peers{Outside: true}, Ports: [][2]int{{tc.port, tc.port}}},
+			{Name: "AllowInternetOutBound", Allow: true, Protocol: "*", From: anywhere, To: azuresim.Peers{Outside: true}, Ports: [][2]int{{0, 65535}}},
+			{Name: "AllowVnetOutBound", Allow: true, Protocol: "*", From: anywhere, To: anywhere, Ports: [][2]int{{0, 65535}}},
+		}}
+		if err := n.Update(idA, at); err != nil {
+			t.Fatal(err)
+		}
+		c, err := dialShort(t, a, "100.127.0.1:80")
+		if err == nil {
+			c.Close()
+		}
+		if (err == nil) != tc.want {
+			t.Errorf("%s: dial the mirror: %v, want an answer: %v", tc.reason, err, tc.want)
+		}
+	}
 	// Public addresses, and the load balancer's way in.
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
