@@ -90,7 +90,7 @@ func (s *Simulator) describe(r *resource, size vmSize) Machine {
 	profile := child(r.body, "properties", "osProfile")
 	data, _ := customData(r.body) // It was checked when it came.
 	m := Machine{
-		ID: r.id, Name: r.target.name(), ComputerName: str(profile, "computerName"), SubscriptionID: r.target.subscription,
+		ID: r.id, VMID: resourceGUID(r), Name: r.target.name(), ComputerName: str(profile, "computerName"), SubscriptionID: r.target.subscription,
 		ResourceGroup: r.target.group, Location: r.location, Zone: firstOf(texts(r.body, "zones")), Size: size.Name, VCPUs: size.vcpus(),
 		MemoryGB: size.memory(), CustomData: data, AdminUser: str(profile, "adminUsername"), Image: imageName(r.body), Tags: tagsOf(r.body),
 	}

@@ -50,6 +50,10 @@ func TestVMProtocol(t *testing.T) {
 			Size: "Standard_D2s_v3", VCPUs: 2, MemoryGB: 8, CustomData: []byte("#cloud-config\n"), AdminUser: "azureuser", SSHKeys: []string{testKey},
 			PrivateIP: "10.0.1.4", Image: "Canonical:ubuntu-24_04-lts:server:latest", Tags: map[string]string{clusterT: "c1"},
 		}
+		want.VMID, _ = dig(r.must(http.MethodGet, vmID("m"), ""), "properties", "vmId").(string)
+		if want.VMID == "" {
+			t.Error("the machine has no vmId")
+		}
 		if d := cmp.Diff(want, m); d != "" {
 			t.Errorf("what the guest sees (-want +got):\n%s", d)
 		}

@@ -27,6 +27,8 @@ type Machines interface {
 type Machine struct {
 	// ID is the ARM id as first written. Zone is "" or "1" to "3".
 	ID, Name, ComputerName, SubscriptionID, ResourceGroup, Location, Zone, Size string
+	// VMID is the resource's vmId: the firmware's UUID, and what the metadata service tells.
+	VMID string
 	// VCPUs and MemoryGB come from the size's capabilities.
 	VCPUs    int
 	MemoryGB float64

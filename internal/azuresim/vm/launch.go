@@ -47,7 +47,7 @@ func (m *machine) launcher(img image, netns string) launcher {
 			"SIM_UPPER=" + filepath.Join(d, "upper"), "SIM_WORK=" + filepath.Join(d, "work"),
 		},
 		arguments: []string{
-			"--quiet", "--directory=" + filepath.Join(d, "root"), "--machine=" + m.group, "--hostname=" + hostName(m.Machine), "--uuid=" + m.disk.vmid,
+			"--quiet", "--directory=" + filepath.Join(d, "root"), "--machine=" + m.group, "--hostname=" + hostName(m.Machine), "--uuid=" + m.VMID,
 			"--register=no", "--keep-unit", "--network-namespace-path=" + netns,
 			"--capability=all", "--system-call-filter=@keyring bpf @pkey userfaultfd",
 			"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",

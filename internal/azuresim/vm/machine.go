@@ -41,8 +41,8 @@ type machine struct {
 
 // disk is what outlives a Stop.
 type disk struct {
-	dir, vmid string
-	name      string // short, for the machine
+	dir  string
+	name string // short, for the machine
 }
 
 // enqueue gives the worker something to do. The owner's lock is held.
@@ -151,7 +151,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 	if m.joint, err = m.owner.networks.join(ctx, at.VNetID, env); err != nil {
 		return err
 	}
-	netns, err := m.joint.network.Attach(ctx, vnet.Port{Machine: m.Machine, At: at, VMID: m.disk.vmid})
+	netns, err := m.joint.network.Attach(ctx, vnet.Port{Machine: m.Machine, At: at})
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (m *machine) makeDisk(image image) error {
 	m.owner.disks++
 	name := strconv.Itoa(m.owner.disks)
 	m.owner.mu.Unlock()
-	d := &disk{dir: filepath.Join(m.owner.dir, "m"+name), vmid: newUUID(), name: name}
+	d := &disk{dir: filepath.Join(m.owner.dir, "m"+name), name: name}
 	err := func() error {
 		for _, dir := range []string{"", "upper", "work", "root", "kubelet", "pods", "containerd"} {
 			path := filepath.Join(d.dir, dir)

@@ -3,7 +3,6 @@
 package vm
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
@@ -22,7 +21,7 @@ const (
 // seed writes what the hypervisor tells the guest into its root file system. The provisioning DVD is in its drive until
 // the guest has made an instance of it; Azure ejects it, too.
 func (m *machine) seed() error {
-	files := map[string]string{"/etc/simnode/vmid": m.disk.vmid + "\n", "/etc/simnode/disks": diskTable(m.loops)}
+	files := map[string]string{"/etc/simnode/vmid": m.VMID + "\n", "/etc/simnode/disks": diskTable(m.loops)}
 	upper := filepath.Join(m.disk.dir, "upper")
 	if _, err := os.Lstat(filepath.Join(upper, instance)); err != nil {
 		files[dvd] = ovfEnvironment(m.Machine)
@@ -99,13 +98,4 @@ func hostName(m azuresim.Machine) string {
 		return m.ComputerName
 	}
 	return m.Name
-}
-
-// newUUID is a random one (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // It never fails.
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

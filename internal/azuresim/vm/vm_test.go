@@ -120,6 +120,7 @@ func (w *world) says(text string) func() bool {
 
 const (
 	vnetID    = "/subscriptions/s/resourcegroups/g/providers/microsoft.network/virtualnetworks/n"
+	vmID      = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 	machineID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/One"
 )
 
@@ -136,7 +137,7 @@ func (w *world) add(id, address string, image string, userData string) azuresim.
 		Inbound: [][]azuresim.Rule{{all}}, Egress: netip.MustParseAddr("127.64.0.9"),
 	}
 	return azuresim.Machine{
-		ID: id, Name: filepath.Base(id), ComputerName: strings.ToLower(filepath.Base(id)), SubscriptionID: "s", ResourceGroup: "g", Location: "westeurope",
+		ID: id, VMID: vmID, Name: filepath.Base(id), ComputerName: strings.ToLower(filepath.Base(id)), SubscriptionID: "s", ResourceGroup: "g", Location: "westeurope",
 		Size: "Standard_D2s_v3", VCPUs: 2, MemoryGB: 8, CustomData: []byte(userData), AdminUser: "azureuser", SSHKeys: []string{publicKey(w.t)},
 		PrivateIP: address, Image: image, DataDisks: []azuresim.DataDisk{{LUN: 0, SizeGB: 4}},
 	}
@@ -221,6 +222,7 @@ func TestStockMachine(t *testing.T) {
 	am := w.add(machineID, "10.80.1.10", stock, `#cloud-config
 runcmd:
 - mkfs.ext4 -q /dev/disk/azure/scsi1/lun0 && echo "user-data made a disk of $(blockdev --getsize64 /dev/disk/azure/scsi1/lun0)" >/dev/console
+- echo "user-data reads $(dmidecode -s system-uuid) and $(curl -sH Metadata:true 'http://169.254.169.254/metadata/instance/compute/vmId?api-version=2021-08-01&format=text')" >/dev/console
 - echo "user-data ran on $(hostname) as $(cat /proc/1/comm)" >/dev/console
 `)
 	began := time.Now()
@@ -233,6 +235,7 @@ runcmd:
 	t.Logf("ready after %v", time.Since(began).Round(time.Millisecond))
 	w.await("word of the user data", time.Minute, w.says("user-data ran on one as systemd"))
 	w.await("data disk", time.Minute, w.says("user-data made a disk of 4294967296"))
+	w.await("id of the machine by its firmware and the metadata service", time.Minute, w.says("user-data reads "+vmID+" and "+vmID))
 	t.Logf("user data done after %v", time.Since(began).Round(time.Millisecond))
 	for _, group := range vm.Groups(t) {
 		if len(vm.ProcessesBelow(filepath.Join(group, mark()+"-1"))) == 0 {

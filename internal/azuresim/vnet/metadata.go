@@ -144,7 +144,7 @@ func instanceOf(p Port, extended bool) object {
 			"placementGroupId": "", "platformFaultDomain": "0", "platformUpdateDomain": "0", "priority": "", "provider": "Microsoft.Compute",
 			"publicKeys": list(keys), "publisher": "", "resourceGroupName": m.ResourceGroup, "resourceId": m.ID, "sku": "",
 			"subscriptionId": m.SubscriptionID, "tags": strings.Join(tags, ";"), "tagsList": list(tagsList), "userData": "", "version": "",
-			"vmId": p.VMID, "vmScaleSetName": "", "vmSize": m.Size, "zone": m.Zone,
+			"vmId": p.Machine.VMID, "vmScaleSetName": "", "vmSize": m.Size, "zone": m.Zone,
 		},
 		"network": object{"interface": []any{object{
 			"ipv4": object{

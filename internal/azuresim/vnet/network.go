@@ -62,8 +62,6 @@ type Config struct {
 type Port struct {
 	Machine azuresim.Machine
 	At      azuresim.Attachment
-	// VMID is the machine's UUID, as the firmware and the metadata service tell it.
-	VMID string
 }
 
 // Network is one virtual network. All methods are safe for use by several goroutines. Ids of machines compare without
