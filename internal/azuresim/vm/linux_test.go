@@ -5,6 +5,9 @@
 package vm_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -12,6 +15,58 @@ import (
 
 	"github.com/lazuli-dev/lazuli/internal/azuresim/vm"
 )
+
+// TestClaim makes a simulator's directory beside what one left that was killed while it made its own.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	for reason, made := range map[string][]string{
+		"nothing":                        nil,
+		"its own, with nothing in it":    {"run/7"},
+		"one half made":                  {"run/.new"},
+		"one half made that says whose":  {"run/.new/prefix"},
+		"somebody's, which is not ours":  {"run/theirs/file"},
+		"a lock and an empty directory ": {"run/.lock", "run/7"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			base := t.TempDir()
+			for _, path := range made {
+				path = filepath.Join(base, path)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if name := filepath.Base(path); name == "7" || name == ".new" {
+					err = os.Mkdir(path, 0o755)
+				} else {
+					err = os.WriteFile(path, []byte(vm.PrefixOf(os.Getpid())), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			prefix, err := vm.Claim(t, filepath.Join(base, "run", "7"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if prefix != vm.PrefixOf(os.Getpid()) {
+				t.Errorf("its prefix is %s", prefix)
+			}
+			if other, err := vm.Claim(t, filepath.Join(base, "run", "8")); err != nil || other == prefix {
+				t.Errorf("another one beside it: %q, %v", other, err)
+			}
+			if _, err := vm.Claim(t, filepath.Join(base, "run", "7")); err == nil {
+				t.Error("a directory is claimed twice")
+			}
+			if _, err := os.Stat(filepath.Join(base, "run", ".new")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a half of one is left: %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(base, "run", "theirs")); err != nil && reason == "somebody's, which is not ours" {
+				t.Error(err)
+			}
+		})
+	}
+}
 
 // TestCapabilities asks what root lacks in containers that took something away from it.
 func TestCapabilities(t *testing.T) {
