@@ -226,6 +226,9 @@ func (ms *Machines) report(id string, err error) {
 		return
 	}
 	env := m.env
+	if err == nil {
+		m.enqueue(m.eject)
+	}
 	ms.mu.Unlock()
 	if err != nil {
 		ms.log.Warn("guest reports failure", "machine", id, "error", err)

@@ -223,6 +223,7 @@ func TestStockMachine(t *testing.T) {
 runcmd:
 - mkfs.ext4 -q /dev/disk/azure/scsi1/lun0 && echo "user-data made a disk of $(blockdev --getsize64 /dev/disk/azure/scsi1/lun0)" >/dev/console
 - echo "user-data reads $(dmidecode -s system-uuid) and $(curl -sH Metadata:true 'http://169.254.169.254/metadata/instance/compute/vmId?api-version=2021-08-01&format=text')" >/dev/console
+- ls /var/lib/cloud/seed/azure/ovf-env.xml || echo "user-data finds no DVD" >/dev/console
 - echo "user-data ran on $(hostname) as $(cat /proc/1/comm)" >/dev/console
 `)
 	began := time.Now()
@@ -235,6 +236,7 @@ runcmd:
 	t.Logf("ready after %v", time.Since(began).Round(time.Millisecond))
 	w.await("word of the user data", time.Minute, w.says("user-data ran on one as systemd"))
 	w.await("data disk", time.Minute, w.says("user-data made a disk of 4294967296"))
+	w.await("word that the DVD is gone", time.Minute, w.says("user-data finds no DVD"))
 	w.await("id of the machine by its firmware and the metadata service", time.Minute, w.says("user-data reads "+vmID+" and "+vmID))
 	t.Logf("user data done after %v", time.Since(began).Round(time.Millisecond))
 	for _, group := range vm.Groups(t) {
