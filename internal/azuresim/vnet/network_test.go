@@ -64,7 +64,7 @@ func portOf(id, name, subnet, address, mac string, rules []azuresim.Rule) vnet.P
 		Machine: azuresim.Machine{
 			ID: id, Name: name, ComputerName: name, SubscriptionID: "s", ResourceGroup: "rg", Location: "westeurope", Zone: "1",
 			Size: "Standard_D2s_v5", AdminUser: "azureuser", SSHKeys: []string{"ssh-ed25519 AAAA me"}, Tags: map[string]string{"role": "node"},
-			PrivateIP: address, VMID: "11111111-2222-3333-4444-555555555555",
+			PrivateIP: address, Image: "Canonical:ubuntu-24_04-lts:server:latest", VMID: "11111111-2222-3333-4444-555555555555",
 		},
 		At: at,
 	}
