@@ -132,19 +132,26 @@ func sweepTemporary(base string, log *slog.Logger) {
 			continue
 		}
 		dir := filepath.Join(base, e.Name())
-		lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
-		if err == nil {
-			err = lockFile(lock)
-			defer lock.Close() //nolint:errcheck // a lock
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // Without a lock it is half deleted.
-			continue
-		}
-		log.Info("deleting what a killed simulator left", "directory", dir)
-		if err := os.RemoveAll(dir); err != nil {
+		if err := sweepOne(dir, log); err != nil {
 			log.Warn("delete what a killed simulator left", "directory", dir, "error", err)
 		}
 	}
+}
+
+func sweepOne(dir string, log *slog.Logger) error {
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // It is half deleted.
+	case err != nil:
+		return err
+	default:
+		defer lock.Close() //nolint:errcheck // a lock
+		if lockFile(lock) != nil {
+			return nil // Its simulator lives.
+		}
+	}
+	log.Info("deleting what a killed simulator left", "directory", dir)
+	return os.RemoveAll(dir)
 }
 
 // takeDir locks the folder and clears it.

@@ -136,7 +136,7 @@ func instanceOf(p Port, extended bool) object {
 	}
 	image := strings.Split(m.Image, ":") // publisher:offer:sku:version of the marketplace's
 	if len(image) != 4 || strings.HasPrefix(m.Image, "/") {
-		image = make([]string, 4) //nolint:mnd // Another image has none of them, as in Azure.
+		image = make([]string, 4) // Another image has none of them, as in Azure.
 	}
 	out := object{
 		"compute": object{
