@@ -243,6 +243,16 @@ func (s *Simulator) provisioned(key string, g *guest, err error) {
 	}
 }
 
+// Tags is Env.
+func (s *Simulator) Tags(id string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.vms[keyOf(id)]; g != nil {
+		return maps.Clone(g.machine.Tags)
+	}
+	return nil
+}
+
 // PoweredOff is Env.
 func (s *Simulator) PoweredOff(id string) {
 	s.mu.Lock()

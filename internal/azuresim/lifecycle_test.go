@@ -57,6 +57,12 @@ func TestVMProtocol(t *testing.T) {
 		if d := cmp.Diff(want, m); d != "" {
 			t.Errorf("what the guest sees (-want +got):\n%s", d)
 		}
+		r.must(http.MethodPatch, vmID("m"), `{"tags":{"changed":"yes"}}`)
+		settle()
+		r.must(http.MethodGet, groupID, "") // A request drives the events.
+		if d := cmp.Diff(map[string]string{"changed": "yes"}, s.Tags(vmID("m"))); d != "" {
+			t.Errorf("tags after a change (-want +got):\n%s", d)
+		}
 		uris := r.must(http.MethodPost, vmID("m")+"/retrieveBootDiagnosticsData", "")
 		u, err := url.Parse(fmt.Sprint(uris["serialConsoleLogBlobUri"]))
 		if err != nil || s.SerialConsole(vmID("m")) != "booting m\n" {

@@ -76,6 +76,8 @@ type Env interface {
 	LookupHost(name string) (netip.Addr, error)
 	// Attachment says how a machine hangs in its virtual network now; ErrUnreachable when it does not.
 	Attachment(id string) (Attachment, error)
+	// Tags are those that a machine has now; none when there is no such machine.
+	Tags(id string) map[string]string
 	// Provisioned is the guest agent's report; err != nil is a failed provisioning (OSProvisioningClientError). A
 	// machine that never reports times out after 20 minutes (OSProvisioningTimedOut).
 	Provisioned(id string, err error)

@@ -127,6 +127,8 @@ func (c *cloud) Attachment(string) (azuresim.Attachment, error) {
 
 func (c *cloud) Provisioned(id string, err error) { c.change(func() { c.told[id] = err }) }
 
+func (*cloud) Tags(string) map[string]string { return nil }
+
 func (*cloud) PoweredOff(string) {}
 
 func (c *cloud) Console(id, line string) { c.change(func() { c.consoles[id] += line + "\n" }) }

@@ -75,6 +75,8 @@ func (w *world) Provisioned(_ string, err error) {
 	w.change(func() { w.reports = append(w.reports, err) })
 }
 
+func (*world) Tags(string) map[string]string { return nil }
+
 func (w *world) PoweredOff(id string) {
 	w.change(func() { w.off = append(w.off, id) })
 }

@@ -47,6 +47,8 @@ func (c cloud) LookupHost(name string) (netip.Addr, error) {
 	return c.address, nil
 }
 
+func (cloud) Tags(id string) map[string]string { return map[string]string{"now": filepath.Base(id)} }
+
 const (
 	idA = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/a"
 	idB = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/b"
@@ -259,8 +261,10 @@ func TestNetwork(t *testing.T) { //nolint:maintidx // one network is looked at f
 	}
 	// Metadata and wire server.
 	out := must(t, a, "busybox", "wget", "-q", "-O", "-", "--header", "Metadata: true", "http://169.254.169.254/metadata/instance?api-version=2021-08-01")
-	var doc struct{ Compute struct{ Name, VMID string } }
-	if err := json.Unmarshal([]byte(out), &doc); err != nil || doc.Compute.Name != "node-a" {
+	var doc struct {
+		Compute struct{ Name, VMID, Tags string }
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || doc.Compute.Name != "node-a" || doc.Compute.Tags != "now:a" {
 		t.Errorf("metadata: %v: %s", err, out)
 	}
 	must(t, a, "busybox", "wget", "-q", "-O", "-", "http://168.63.129.16/machine/?comp=goalstate")
