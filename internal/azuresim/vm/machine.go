@@ -120,7 +120,8 @@ func (m *machine) off(ctx context.Context) {
 	m.owner.workers.Go(func() {
 		env.After(0, func() { // As an event, between which and this look nobody starts it.
 			m.owner.mu.Lock()
-			off := m.owner.machines[id] == m && !m.on
+			now := m.owner.machines[id] // None when it has no disk.
+			off := now == nil || !now.on
 			m.owner.mu.Unlock()
 			if off {
 				env.PoweredOff(id)
