@@ -21,7 +21,7 @@ type Attachment struct {
 	// Inbound and Outbound are the security groups that a packet passes one after the other. Each must allow it; no
 	// group allows everything.
 	Inbound, Outbound [][]Rule
-	// Egress is the address that the Internet sees; invalid when there is no way out.
+	// Egress is the address that the Internet sees, invalid when there is no way out. What may take it, the rules say.
 	Egress netip.Addr
 }
 
@@ -88,14 +88,11 @@ func (s *Simulator) Attachment(id string) (Attachment, error) {
 			out.Outbound = append(out.Outbound, resolved(g, "Outbound", out.Spaces))
 		}
 	}
-	if egress, err := s.egress(nic, netip.Addr{}, httpsPort); err == nil {
+	if egress, err := s.wayOut(nic); err == nil {
 		out.Egress = egress
 	}
 	return out, nil
 }
-
-// httpsPort stands for any port when a way out is looked for.
-const httpsPort = 443
 
 // RouteFrom is Env.
 func (s *Simulator) RouteFrom(from string, to netip.AddrPort) (machine string, port int, err error) {

@@ -90,7 +90,7 @@ func (s *Simulator) describe(r *resource, size vmSize) Machine {
 	profile := child(r.body, "properties", "osProfile")
 	data, _ := customData(r.body) // It was checked when it came.
 	m := Machine{
-		ID: r.id, Name: r.target.name(), ComputerName: str(profile, "computerName"), SubscriptionID: r.target.subscription,
+		ID: r.id, VMID: resourceGUID(r), Name: r.target.name(), ComputerName: str(profile, "computerName"), SubscriptionID: r.target.subscription,
 		ResourceGroup: r.target.group, Location: r.location, Zone: firstOf(texts(r.body, "zones")), Size: size.Name, VCPUs: size.vcpus(),
 		MemoryGB: size.memory(), CustomData: data, AdminUser: str(profile, "adminUsername"), Image: imageName(r.body), Tags: tagsOf(r.body),
 	}
@@ -243,6 +243,25 @@ func (s *Simulator) provisioned(key string, g *guest, err error) {
 	}
 }
 
+// Tags is Env.
+func (s *Simulator) Tags(id string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.vms[keyOf(id)]; g != nil {
+		return maps.Clone(g.machine.Tags)
+	}
+	return nil
+}
+
+// PoweredOff is Env.
+func (s *Simulator) PoweredOff(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.vms[keyOf(id)]; g != nil && g.power == powerRunning {
+		g.power = powerStopped
+	}
+}
+
 // Console is Env.
 func (s *Simulator) Console(id, line string) {
 	s.mu.Lock()
@@ -330,7 +349,9 @@ func powerAction(name string) func(*call, *resource) (*reply, *apiError) {
 		case "deallocate":
 			g.power = powerDeallocating
 		case "start":
-			g.power = powerStarting
+			if was != powerRunning {
+				g.power = powerStarting
+			}
 		}
 		s.after(s.draw("compute.virtualmachines.power", r.key()), func() {
 			if op.status != opRunning || s.vms[r.key()] != g {
@@ -346,8 +367,7 @@ func (s *Simulator) switchPower(g *guest, action, was string) *apiError {
 	id := g.machine.ID
 	stop := func() { s.cfg.Machines.Stop(id) }
 	switch {
-	case action == "start" && was == powerRunning:
-		g.power = was
+	case action == "start" && g.power == powerRunning:
 		return nil
 	case action == "powerOff" && was == powerDeallocated:
 		return nil

@@ -50,8 +50,18 @@ func TestVMProtocol(t *testing.T) {
 			Size: "Standard_D2s_v3", VCPUs: 2, MemoryGB: 8, CustomData: []byte("#cloud-config\n"), AdminUser: "azureuser", SSHKeys: []string{testKey},
 			PrivateIP: "10.0.1.4", Image: "Canonical:ubuntu-24_04-lts:server:latest", Tags: map[string]string{clusterT: "c1"},
 		}
+		want.VMID, _ = dig(r.must(http.MethodGet, vmID("m"), ""), "properties", "vmId").(string)
+		if want.VMID == "" {
+			t.Error("the machine has no vmId")
+		}
 		if d := cmp.Diff(want, m); d != "" {
 			t.Errorf("what the guest sees (-want +got):\n%s", d)
+		}
+		r.must(http.MethodPatch, vmID("m"), `{"tags":{"changed":"yes"}}`)
+		settle()
+		r.must(http.MethodGet, groupID, "") // A request drives the events.
+		if d := cmp.Diff(map[string]string{"changed": "yes"}, s.Tags(vmID("m"))); d != "" {
+			t.Errorf("tags after a change (-want +got):\n%s", d)
 		}
 		uris := r.must(http.MethodPost, vmID("m")+"/retrieveBootDiagnosticsData", "")
 		u, err := url.Parse(fmt.Sprint(uris["serialConsoleLogBlobUri"]))
@@ -94,6 +104,38 @@ func TestProvisioningFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGuestPowersOff shuts a machine down from inside: Azure shows it, and its start starts it.
+func TestGuestPowersOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newServers(t)
+		s := start(t, azuresim.Config{Machines: v}, world())
+		r := login(t, s, client)
+		basics(r)
+		_, _, h := r.arm(http.MethodPut, vmID("m"), vmBody(vmOpts{}))
+		pollDone(t.Context(), t, r, h)
+		power := func() string {
+			return fmt.Sprint(r.must(http.MethodGet, vmID("m")+"/instanceView", "")["statuses"])
+		}
+		s.PoweredOff(vmID("m"))
+		if got := power(); !strings.Contains(got, "PowerState/stopped") {
+			t.Errorf("a machine that is off shows %s", got)
+		}
+		_, _, h = r.arm(http.MethodPost, vmID("m")+"/start", "")
+		pollDone(t.Context(), t, r, h)
+		if got := power(); v.starts != 2 || !strings.Contains(got, "PowerState/running") {
+			t.Errorf("a start starts it %d times and shows %s", v.starts-1, got)
+		}
+		// A start of a machine that runs does nothing, unless the guest goes down meanwhile.
+		_, _, h = r.arm(http.MethodPost, vmID("m")+"/start", "")
+		s.PoweredOff(vmID("m"))
+		pollDone(t.Context(), t, r, h)
+		if got := power(); v.starts != 3 || !strings.Contains(got, "PowerState/running") {
+			t.Errorf("a start of a machine that goes off starts it %d times and shows %s", v.starts-2, got)
+		}
+	})
 }
 
 // silent machines never report.

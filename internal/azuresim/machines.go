@@ -27,6 +27,8 @@ type Machines interface {
 type Machine struct {
 	// ID is the ARM id as first written. Zone is "" or "1" to "3".
 	ID, Name, ComputerName, SubscriptionID, ResourceGroup, Location, Zone, Size string
+	// VMID is the resource's vmId: the firmware's UUID, and what the metadata service tells.
+	VMID string
 	// VCPUs and MemoryGB come from the size's capabilities.
 	VCPUs    int
 	MemoryGB float64
@@ -74,9 +76,15 @@ type Env interface { //nolint:interfacebloat // one world, one implementation
 	LookupHost(name string) (netip.Addr, error)
 	// Attachment says how a machine hangs in its virtual network now; ErrUnreachable when it does not.
 	Attachment(id string) (Attachment, error)
+	// Tags are those that a machine has now; none when there is no such machine.
+	Tags(id string) map[string]string
 	// Provisioned is the guest agent's report; err != nil is a failed provisioning (OSProvisioningClientError). A
 	// machine that never reports times out after 20 minutes (OSProvisioningTimedOut).
 	Provisioned(id string, err error)
+	// PoweredOff says that a machine does not run any more though nobody stopped it: its guest was shut down from inside,
+	// or died. Azure shows it as stopped, keeps its hardware, and starts it again when asked to. A machine that does not
+	// run as far as Azure knows stays as it is.
+	PoweredOff(id string)
 	// Console appends a line to the machine's serial console.
 	Console(id, line string)
 }

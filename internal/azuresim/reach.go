@@ -130,6 +130,11 @@ func (s *Simulator) egress(nic *resource, to netip.Addr, port int) (netip.Addr, 
 	if !s.leaves(nic, to, port) {
 		return netip.Addr{}, noWay("leave through the network security group")
 	}
+	return s.wayOut(nic)
+}
+
+// wayOut is egress whatever the security groups say.
+func (s *Simulator) wayOut(nic *resource) (netip.Addr, error) {
 	cfg := primaryConfig(nic)
 	ids := []string{str(cfg, "properties", "publicIPAddress", "id")}
 	_, sub := s.subnetOf(cfg)

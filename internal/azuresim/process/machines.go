@@ -27,7 +27,7 @@ type Options struct {
 	// Artefact is the folder of the cached artefact: it holds bin/ with the Kubernetes programs and artefact.json.
 	Artefact string
 	// Dir holds the disks of machines and clusters; one process at a time has it. What an earlier one left there is
-	// deleted. Default: a new temporary folder that Close deletes.
+	// deleted. Default: a new temporary folder that Close deletes; when the process was killed, the next one does.
 	Dir string
 	// Logger gets a line per state transition of a machine. Default: none.
 	Logger *slog.Logger
@@ -70,23 +70,88 @@ func New(o Options) (*Machines, error) {
 		machines: map[string]*machine{}, clusters: map[string]*cluster{},
 	}
 	ms.probes.owner, ms.probes.last = ms, map[probeKey]*probe{}
-	var err error
-	if ms.dir == "" {
-		ms.temporary = true
-		if ms.dir, err = os.MkdirTemp("", "lazuli-process-"); err != nil {
-			return nil, fmt.Errorf("make a folder for machines: %w", err)
-		}
-	}
-	if ms.dir, err = filepath.Abs(ms.dir); err != nil {
-		return nil, fmt.Errorf("make a folder for machines: %w", err)
-	}
-	if err := ms.takeDir(); err != nil {
+	if err := ms.open(); err != nil {
 		return nil, err
 	}
+	var err error
 	if ms.proxy, err = newProxy(); err != nil {
-		return nil, errors.Join(err, ms.lock.Close())
+		err = errors.Join(err, ms.lock.Close())
+		if ms.temporary {
+			err = errors.Join(err, os.RemoveAll(ms.dir))
+		}
+		return nil, err
 	}
 	return ms, nil
+}
+
+// Temporary folders begin with temporaryName once they are locked, and with another name before.
+const (
+	temporaryName = "lazuli-process-"
+	unlockedName  = "lazuli-new-process-"
+	lockName      = "lock"
+)
+
+// open makes the folder for machines, and takes it.
+func (ms *Machines) open() (err error) {
+	if ms.dir != "" {
+		if ms.dir, err = filepath.Abs(ms.dir); err != nil {
+			return fmt.Errorf("make a folder for machines: %w", err)
+		}
+		return ms.takeDir()
+	}
+	ms.temporary = true
+	base, err := filepath.Abs(os.TempDir())
+	if err != nil {
+		return fmt.Errorf("make a folder for machines: %w", err)
+	}
+	sweepTemporary(base, ms.log)
+	if ms.dir, err = os.MkdirTemp(base, unlockedName); err != nil {
+		return fmt.Errorf("make a folder for machines: %w", err)
+	}
+	if err := ms.takeDir(); err != nil {
+		return errors.Join(err, os.RemoveAll(ms.dir))
+	}
+	dir := filepath.Join(base, temporaryName+strings.TrimPrefix(filepath.Base(ms.dir), unlockedName))
+	if err := os.Rename(ms.dir, dir); err != nil {
+		return errors.Join(fmt.Errorf("make a folder for machines: %w", err), ms.lock.Close(), os.RemoveAll(ms.dir))
+	}
+	ms.dir = dir
+	return nil
+}
+
+// sweepTemporary deletes this user's temporary folders whose simulators were killed: there are keys in them. One that lives
+// holds its lock.
+func sweepTemporary(base string, log *slog.Logger) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasPrefix(e.Name(), temporaryName) || !info.IsDir() || !ours(info) {
+			continue
+		}
+		dir := filepath.Join(base, e.Name())
+		if err := sweepOne(dir, log); err != nil {
+			log.Warn("delete what a killed simulator left", "directory", dir, "error", err)
+		}
+	}
+}
+
+func sweepOne(dir string, log *slog.Logger) error {
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // It is half deleted.
+	case err != nil:
+		return err
+	default:
+		defer lock.Close() //nolint:errcheck // a lock
+		if lockFile(lock) != nil {
+			return nil // Its simulator lives.
+		}
+	}
+	log.Info("deleting what a killed simulator left", "directory", dir)
+	return os.RemoveAll(dir)
 }
 
 // takeDir locks the folder and clears it.
@@ -94,7 +159,7 @@ func (ms *Machines) takeDir() error {
 	if err := os.MkdirAll(ms.dir, 0o700); err != nil {
 		return fmt.Errorf("make a folder for machines: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(ms.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(ms.dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock the folder of machines: %w", err)
 	}

@@ -99,7 +99,7 @@ func (m *machine) register(ctx context.Context) error {
 		"status": object{
 			"addresses": addresses, "capacity": m.resources(0), "allocatable": m.resources(reservedMemoryGB),
 			"nodeInfo": object{
-				"machineID": m.key[max(0, len(m.key)-32):], "systemUUID": "", "bootID": "", "kernelVersion": "6.14.0-1017-azure",
+				"machineID": m.key[max(0, len(m.key)-32):], "systemUUID": m.VMID, "bootID": "", "kernelVersion": "6.14.0-1017-azure",
 				"osImage": "Ubuntu 24.04.3 LTS", "containerRuntimeVersion": "containerd://2.2.1", "kubeletVersion": version.GitVersion,
 				"kubeProxyVersion": "", "operatingSystem": "linux", "architecture": a,
 			},

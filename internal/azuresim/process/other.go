@@ -6,6 +6,7 @@ package process
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -15,5 +16,7 @@ func mortal() *syscall.SysProcAttr { return nil }
 func killGroup(p *os.Process) { _ = p.Kill() }
 
 func lockFile(*os.File) error { return errors.ErrUnsupported }
+
+func ours(fs.FileInfo) bool { return false }
 
 func socketOwners() map[string]int { return nil }

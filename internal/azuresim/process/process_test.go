@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,10 @@ func (c *cloud) Attachment(string) (azuresim.Attachment, error) {
 }
 
 func (c *cloud) Provisioned(id string, err error) { c.change(func() { c.told[id] = err }) }
+
+func (*cloud) Tags(string) map[string]string { return nil }
+
+func (*cloud) PoweredOff(string) {}
 
 func (c *cloud) Console(id, line string) { c.change(func() { c.consoles[id] += line + "\n" }) }
 
@@ -566,6 +571,61 @@ func TestKilledSimulator(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 { // the lock
 		t.Errorf("left in its folder: %v, %v", left, err)
+	}
+}
+
+// TestTemporaryFolders makes simulators without a folder of their own beside what others left, and one that lives.
+func TestTemporaryFolders(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("TMPDIR", base)
+	folders := func() []string {
+		found, err := filepath.Glob(filepath.Join(base, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	living, err := process.New(process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := folders()
+	if len(want) != 1 || !strings.HasPrefix(filepath.Base(want[0]), "lazuli-process-") {
+		t.Fatalf("its folder is one of %v", want)
+	}
+	own := want[0]
+	for file, stays := range map[string]bool{
+		"lazuli-process-killed/lock": false, "lazuli-process-killed/clusters/1/ca.key": false, "lazuli-process-half/machines/1/kubelet.key": false,
+		"lazuli-process": true, "lazuli-processor/lock": true,
+	} {
+		path := filepath.Join(base, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if stays {
+			first, _, _ := strings.Cut(file, "/")
+			want = append(want, filepath.Join(base, first))
+		}
+	}
+	next, err := process.New(process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	slices.Sort(want)
+	if got := folders(); !slices.Equal(got, want) {
+		t.Errorf("there is %v, want %v", got, want)
+	}
+	if err := living.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := folders(); slices.Contains(got, own) {
+		t.Errorf("a simulator that ended leaves its folder: %v", got)
 	}
 }
 

@@ -5,6 +5,7 @@ package vm
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,16 @@ import (
 
 // PrefixOf begins the names of everything that a process makes.
 func PrefixOf(pid int) string { return prefixOf(pid, 0) }
+
+// Claim is claim, until the test ends.
+func Claim(t *testing.T, dir string) (prefix string, err error) {
+	t.Helper()
+	held, prefix, err := claim(t.Context(), dir, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Cleanup(func() { _ = held.Close() })
+	}
+	return prefix, err
+}
 
 // CloneStore is cloneStore.
 func CloneStore(from, to string) error { return cloneStore(from, to) }

@@ -18,9 +18,12 @@ import (
 //go:embed launch.sh
 var launchScript string
 
+// launchName is the file that all launches of a simulator read.
+const launchName = "launch.sh"
+
 // launcher is everything that launch.sh needs.
 type launcher struct {
-	script      string // where it lies
+	script      string // where it lies: written once, since others may be reading it
 	environment []string
 	arguments   []string
 }
@@ -32,7 +35,7 @@ func (m *machine) launcher(img image, netns string) launcher {
 	for _, h := range m.owner.groups {
 		fmt.Fprintln(&groups, h.kind, h.options, h.mountpoint)
 	}
-	script := filepath.Join(m.owner.dir, "launch.sh")
+	script := filepath.Join(m.owner.dir, launchName)
 	l := launcher{
 		script: script,
 		environment: []string{
@@ -44,7 +47,7 @@ func (m *machine) launcher(img image, netns string) launcher {
 			"SIM_UPPER=" + filepath.Join(d, "upper"), "SIM_WORK=" + filepath.Join(d, "work"),
 		},
 		arguments: []string{
-			"--quiet", "--directory=" + filepath.Join(d, "root"), "--machine=" + m.group, "--hostname=" + hostName(m.Machine), "--uuid=" + m.disk.vmid,
+			"--quiet", "--directory=" + filepath.Join(d, "root"), "--machine=" + m.group, "--hostname=" + hostName(m.Machine), "--uuid=" + m.VMID,
 			"--register=no", "--keep-unit", "--network-namespace-path=" + netns,
 			"--capability=all", "--system-call-filter=@keyring bpf @pkey userfaultfd",
 			"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",
@@ -62,6 +65,9 @@ func (m *machine) launcher(img image, netns string) launcher {
 	return l
 }
 
+// rebootStatus is how systemd-nspawn ends when its guest reboots and --keep-unit leaves that to others (systemd-nspawn(1)).
+const rebootStatus = 133
+
 // guest is a running systemd-nspawn.
 type guest struct {
 	process *os.Process
@@ -72,9 +78,6 @@ type guest struct {
 
 // launch starts a guest. It dies with this process. Lines of its console are given to a function, one after the other.
 func launch(l launcher, console func(line string)) (*guest, error) {
-	if err := os.WriteFile(l.script, []byte(launchScript), 0o600); err != nil {
-		return nil, err
-	}
 	cmd := exec.Command("sh", append([]string{l.script}, l.arguments...)...) //nolint:gosec,noctx // it outlives the call
 	cmd.Env = l.environment
 	cmd.SysProcAttr = isolated()
@@ -120,6 +123,12 @@ func launch(l launcher, console func(line string)) (*guest, error) {
 func (g *guest) kill() {
 	_ = g.process.Kill() // It may have ended.
 	<-g.done
+}
+
+// reboots reports whether the guest, which is done, wants to be started again.
+func (g *guest) reboots() bool {
+	var exit *exec.ExitError
+	return errors.As(g.err, &exit) && exit.ExitCode() == rebootStatus
 }
 
 // readConsole reads lines until the console is closed. Very long ones come in pieces.

@@ -33,4 +33,6 @@ cgroup\ *)
   ;;
 esac
 mount -t overlay -o "lowerdir=$SIM_LOWER,upperdir=$SIM_UPPER,workdir=$SIM_WORK" overlay "$SIM_ROOT"
+mkdir -p /run/systemd/nspawn # Its locks and the like: when it is killed, they must not stay.
+mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 exec systemd-nspawn "$@"

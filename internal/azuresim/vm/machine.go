@@ -41,8 +41,8 @@ type machine struct {
 
 // disk is what outlives a Stop.
 type disk struct {
-	dir, vmid string
-	name      string // short, for the machine
+	dir  string
+	name string // short, for the machine
 }
 
 // enqueue gives the worker something to do. The owner's lock is held.
@@ -100,11 +100,37 @@ func (m *machine) boot(ctx context.Context, env azuresim.Env, am azuresim.Machin
 	case ctx.Err() == nil:
 		log.Error("machine cannot start", "error", err)
 		fail(env, am.ID, err)
+		m.owner.mu.Lock()
+		m.off(ctx)
+		m.owner.mu.Unlock()
+		return
 	}
 	m.halt()
 }
 
-// fail says that a machine will never report.
+// off makes a machine that runs no more one that can be started again, and tells so. The owner's lock is held.
+func (m *machine) off(ctx context.Context) {
+	if ctx.Err() != nil {
+		return // It was stopped, and perhaps started again.
+	}
+	m.on, m.network = false, nil
+	m.pull()
+	m.enqueue(m.halt)
+	env, id := m.env, m.key
+	m.owner.workers.Go(func() {
+		env.After(0, func() { // As an event, between which and this look nobody starts it.
+			m.owner.mu.Lock()
+			now := m.owner.machines[id] // None when it has no disk.
+			off := now == nil || !now.on
+			m.owner.mu.Unlock()
+			if off {
+				env.PoweredOff(id)
+			}
+		})
+	})
+}
+
+// fail says that a machine will never report. One that has reported stays provisioned.
 func fail(env azuresim.Env, id string, err error) {
 	env.Console(id, "hypervisor: "+err.Error())
 	env.Provisioned(id, err)
@@ -126,7 +152,7 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 	if m.joint, err = m.owner.networks.join(ctx, at.VNetID, env); err != nil {
 		return err
 	}
-	netns, err := m.joint.network.Attach(ctx, vnet.Port{Machine: m.Machine, At: at, VMID: m.disk.vmid})
+	netns, err := m.joint.network.Attach(ctx, vnet.Port{Machine: m.Machine, At: at})
 	if err != nil {
 		return err
 	}
@@ -159,20 +185,30 @@ func (m *machine) bring(ctx context.Context, env azuresim.Env) error {
 		m.network = m.joint.network
 	}
 	m.owner.mu.Unlock()
+	m.owner.NetworkChanged() // Who changed the attachment after it was read above did not find this machine.
 	g, am := m.guest, m.Machine
 	m.owner.workers.Go(func() {
 		<-g.done
-		if ctx.Err() == nil {
-			m.ended(env, am, g)
-		}
+		m.ended(ctx, env, am, g)
 	})
 	return nil
 }
 
-// ended says that a guest ended by itself.
-func (m *machine) ended(env azuresim.Env, am azuresim.Machine, g *guest) {
+// ended is after a guest ended by itself: a reboot boots the same disk again, anything else is the end.
+func (m *machine) ended(ctx context.Context, env azuresim.Env, am azuresim.Machine, g *guest) {
 	m.owner.mu.Lock()
-	m.network = nil
+	if ctx.Err() != nil { // The plug was pulled.
+		m.owner.mu.Unlock()
+		return
+	}
+	if g.reboots() {
+		m.network = nil
+		m.owner.log.Info("guest reboots", "machine", am.Name)
+		m.enqueue(func() { m.boot(ctx, env, am) })
+		m.owner.mu.Unlock()
+		return
+	}
+	m.off(ctx)
 	m.owner.mu.Unlock()
 	m.owner.log.Warn("guest ended by itself", "machine", am.Name, "error", g.err)
 	fail(env, am.ID, fmt.Errorf("the guest ended by itself; its last words: %s", strings.Join(g.last, " | ")))
@@ -187,7 +223,7 @@ func (m *machine) makeDisk(image image) error {
 	m.owner.disks++
 	name := strconv.Itoa(m.owner.disks)
 	m.owner.mu.Unlock()
-	d := &disk{dir: filepath.Join(m.owner.dir, "m"+name), vmid: newUUID(), name: name}
+	d := &disk{dir: filepath.Join(m.owner.dir, "m"+name), name: name}
 	err := func() error {
 		for _, dir := range []string{"", "upper", "work", "root", "kubelet", "pods", "containerd"} {
 			path := filepath.Join(d.dir, dir)

@@ -3,12 +3,14 @@
 package vm
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/lazuli-dev/lazuli/internal/azuresim"
@@ -20,9 +22,9 @@ const (
 )
 
 // seed writes what the hypervisor tells the guest into its root file system. The provisioning DVD is in its drive until
-// the guest has made an instance of it; Azure ejects it, too.
+// the guest reports ready, and no more once it has made an instance of it; Azure ejects it, too.
 func (m *machine) seed() error {
-	files := map[string]string{"/etc/simnode/vmid": m.disk.vmid + "\n", "/etc/simnode/disks": diskTable(m.loops)}
+	files := map[string]string{"/etc/simnode/vmid": m.VMID + "\n", "/etc/simnode/disks": diskTable(m.loops)}
 	upper := filepath.Join(m.disk.dir, "upper")
 	if _, err := os.Lstat(filepath.Join(upper, instance)); err != nil {
 		files[dvd] = ovfEnvironment(m.Machine)
@@ -35,6 +37,21 @@ func (m *machine) seed() error {
 		}
 	}
 	return nil
+}
+
+// eject takes the provisioning DVD out of a running guest: there are secrets on it. The file is removed through the guest's
+// own mount, since its overlay must not change behind its back.
+func (m *machine) eject() {
+	if m.guest == nil {
+		return // The next boot has none.
+	}
+	root, err := os.OpenRoot(filepath.Join("/proc", strconv.Itoa(m.guest.process.Pid), "root", m.disk.dir, "root"))
+	if err == nil {
+		err = errors.Join(root.Remove(strings.TrimPrefix(dvd, "/")), root.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // The guest may have ended.
+		m.owner.log.Warn("eject the provisioning DVD", "machine", m.Name, "error", err)
+	}
 }
 
 // diskTable has a line for each data disk: its LUN and its device.
@@ -99,13 +116,4 @@ func hostName(m azuresim.Machine) string {
 		return m.ComputerName
 	}
 	return m.Name
-}
-
-// newUUID is a random one (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // It never fails.
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

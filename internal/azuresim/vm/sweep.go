@@ -19,6 +19,7 @@ import (
 const (
 	lockName   = "lock"
 	prefixName = "prefix"
+	halfName   = ".new" // a directory that is being made
 )
 
 // prefixLetters are the letters of every prefix, so that none begins another: links have no room for more.
@@ -50,7 +51,7 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 	}
 	taken := map[string]bool{}
 	for _, e := range entries {
-		if !e.IsDir() {
+		if !e.IsDir() || e.Name() == halfName {
 			continue
 		}
 		if err := sweep(ctx, filepath.Join(base, e.Name()), log); err != nil {
@@ -63,16 +64,34 @@ func claim(ctx context.Context, dir string, log *slog.Logger) (held *os.File, pr
 	for n := 0; prefix == "" || taken[prefix]; n++ {
 		prefix = prefixOf(os.Getpid(), n)
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // nothing secret
+	if err := makeOwn(dir, prefix); err != nil {
 		return nil, "", err
 	}
 	if held, err = lockFile(filepath.Join(dir, lockName), false); err != nil {
 		return nil, "", errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := os.WriteFile(filepath.Join(dir, prefixName), []byte(prefix), 0o600); err != nil {
-		return nil, "", errors.Join(err, held.Close(), os.RemoveAll(dir))
-	}
 	return held, prefix, nil
+}
+
+// makeOwn makes a directory that says whose it is, whole or not at all: without that word nobody would sweep it, and the
+// next process with our id could not make it.
+func makeOwn(dir, prefix string) error {
+	half := filepath.Join(filepath.Dir(dir), halfName) // It is our turn: what is there was left by a process that was killed.
+	if err := os.RemoveAll(half); err != nil {
+		return err
+	}
+	if err := os.Mkdir(half, 0o755); err != nil { //nolint:gosec // nothing secret
+		return err
+	}
+	_ = os.Remove(dir) // An empty one says nothing. Any other stays, and is in the way.
+	err := os.WriteFile(filepath.Join(half, prefixName), []byte(prefix), 0o600)
+	if err == nil {
+		err = os.Rename(half, dir)
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(half))
+	}
+	return nil
 }
 
 // sweep removes what a simulator left, unless it lives. A directory that is not a simulator's stays.

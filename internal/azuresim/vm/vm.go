@@ -122,6 +122,9 @@ func (ms *Machines) open(o Options) (err error) {
 	if ms.lock, ms.prefix, err = claim(ms.life, o.Dir, ms.log); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(ms.dir, launchName), []byte(launchScript), 0o600); err != nil {
+		return err
+	}
 	ms.networks = networks{owner: ms, byID: map[string]*shared{}}
 	ms.probes = probes{owner: ms, last: map[probe]*answer{}}
 	ms.undo = makeRoom(filepath.Dir(ms.dir), ms.log)
@@ -223,6 +226,9 @@ func (ms *Machines) report(id string, err error) {
 		return
 	}
 	env := m.env
+	if err == nil {
+		m.enqueue(m.eject)
+	}
 	ms.mu.Unlock()
 	if err != nil {
 		ms.log.Warn("guest reports failure", "machine", id, "error", err)

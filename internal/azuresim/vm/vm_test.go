@@ -34,6 +34,8 @@ type world struct {
 	console  []string
 	changed  chan struct{} // closed and made anew with every line and report
 	reports  []error
+	off      []string // machines that went off by themselves
+	flip     func()   // is called once, after an attachment was read
 }
 
 func newWorld(t *testing.T) *world {
@@ -56,8 +58,13 @@ func (*world) LookupHost(string) (netip.Addr, error) { return netip.Addr{}, azur
 
 func (w *world) Attachment(id string) (azuresim.Attachment, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	at, ok := w.attached[strings.ToLower(id)]
+	flip := w.flip
+	w.flip = nil
+	w.mu.Unlock()
+	if flip != nil {
+		flip()
+	}
 	if !ok {
 		return at, azuresim.ErrUnreachable
 	}
@@ -66,6 +73,12 @@ func (w *world) Attachment(id string) (azuresim.Attachment, error) {
 
 func (w *world) Provisioned(_ string, err error) {
 	w.change(func() { w.reports = append(w.reports, err) })
+}
+
+func (*world) Tags(string) map[string]string { return nil }
+
+func (w *world) PoweredOff(id string) {
+	w.change(func() { w.off = append(w.off, id) })
 }
 
 func (w *world) Console(_, line string) {
@@ -109,6 +122,7 @@ func (w *world) says(text string) func() bool {
 
 const (
 	vnetID    = "/subscriptions/s/resourcegroups/g/providers/microsoft.network/virtualnetworks/n"
+	vmID      = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 	machineID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/One"
 )
 
@@ -125,7 +139,7 @@ func (w *world) add(id, address string, image string, userData string) azuresim.
 		Inbound: [][]azuresim.Rule{{all}}, Egress: netip.MustParseAddr("127.64.0.9"),
 	}
 	return azuresim.Machine{
-		ID: id, Name: filepath.Base(id), ComputerName: strings.ToLower(filepath.Base(id)), SubscriptionID: "s", ResourceGroup: "g", Location: "westeurope",
+		ID: id, VMID: vmID, Name: filepath.Base(id), ComputerName: strings.ToLower(filepath.Base(id)), SubscriptionID: "s", ResourceGroup: "g", Location: "westeurope",
 		Size: "Standard_D2s_v3", VCPUs: 2, MemoryGB: 8, CustomData: []byte(userData), AdminUser: "azureuser", SSHKeys: []string{publicKey(w.t)},
 		PrivateIP: address, Image: image, DataDisks: []azuresim.DataDisk{{LUN: 0, SizeGB: 4}},
 	}
@@ -152,7 +166,7 @@ const stock = "Canonical:ubuntu-24_04-lts:server:latest"
 func left(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/" + mark() + "*", "/sys/fs/cgroup/" + mark() + "*", "/run/netns/" + mark() + "*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/" + mark() + "*", "/sys/fs/cgroup/" + mark() + "*", "/run/netns/" + mark() + "*", "/run/systemd/nspawn/*/" + mark() + "*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -210,6 +224,8 @@ func TestStockMachine(t *testing.T) {
 	am := w.add(machineID, "10.80.1.10", stock, `#cloud-config
 runcmd:
 - mkfs.ext4 -q /dev/disk/azure/scsi1/lun0 && echo "user-data made a disk of $(blockdev --getsize64 /dev/disk/azure/scsi1/lun0)" >/dev/console
+- echo "user-data reads $(dmidecode -s system-uuid) and $(curl -sH Metadata:true 'http://169.254.169.254/metadata/instance/compute/vmId?api-version=2021-08-01&format=text')" >/dev/console
+- ls /var/lib/cloud/seed/azure/ovf-env.xml || echo "user-data finds no DVD" >/dev/console
 - echo "user-data ran on $(hostname) as $(cat /proc/1/comm)" >/dev/console
 `)
 	began := time.Now()
@@ -222,6 +238,8 @@ runcmd:
 	t.Logf("ready after %v", time.Since(began).Round(time.Millisecond))
 	w.await("word of the user data", time.Minute, w.says("user-data ran on one as systemd"))
 	w.await("data disk", time.Minute, w.says("user-data made a disk of 4294967296"))
+	w.await("word that the DVD is gone", time.Minute, w.says("user-data finds no DVD"))
+	w.await("id of the machine by its firmware and the metadata service", time.Minute, w.says("user-data reads "+vmID+" and "+vmID))
 	t.Logf("user data done after %v", time.Since(began).Round(time.Millisecond))
 	for _, group := range vm.Groups(t) {
 		if len(vm.ProcessesBelow(filepath.Join(group, mark()+"-1"))) == 0 {
@@ -255,6 +273,85 @@ runcmd:
 	if rest := left(t, dir); len(rest) > 0 {
 		t.Errorf("left behind: %q", rest)
 	}
+}
+
+// TestRebootFromInside reboots a guest and shuts it down as its root does: the one comes back by itself, the other when it
+// is started.
+func TestRebootFromInside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it boots a machine three times")
+	}
+	ms, dir := open(t)
+	w := newWorld(t)
+	am := w.add(machineID, "10.80.1.10", stock, `#cloud-config
+write_files:
+- path: /usr/local/bin/cycle
+  permissions: "0755"
+  content: |
+    #!/bin/sh
+    echo again >>/var/lib/boots
+    n=$(wc -l </var/lib/boots)
+    echo "boot $n after the first" >/dev/console
+    [ "$n" != 1 ] || systemctl poweroff
+- path: /etc/systemd/system/cycle.service
+  content: |
+    [Service]
+    Type=oneshot
+    ExecStart=/usr/local/bin/cycle
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- systemctl enable cycle.service
+- systemctl reboot
+`)
+	ms.Start(w, am)
+	w.await("boot after a reboot", time.Minute, w.says("boot 1 after the first"))
+	w.await("end of a guest that shut itself down", time.Minute, func() bool { return slices.Equal(w.off, []string{strings.ToLower(am.ID)}) })
+	if _, err := ms.Dial(t.Context(), am.ID, 22); !errors.Is(err, azuresim.ErrUnreachable) {
+		t.Errorf("dial a machine that is off: %v, want ErrUnreachable", err)
+	}
+	ms.Start(w, am)
+	w.await("boot after a start", time.Minute, w.says("boot 2 after the first"))
+	greet(t, ms, am.ID)
+	w.mu.Lock()
+	if len(w.reports) == 0 || w.reports[0] != nil || len(w.off) > 1 {
+		t.Errorf("reports %v, switched off %v", w.reports, w.off)
+	}
+	w.mu.Unlock()
+	ms.Forget(am.ID)
+	if err := ms.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest := left(t, dir); len(rest) > 0 {
+		t.Errorf("left behind: %q", rest)
+	}
+}
+
+// TestRulesChangeDuringStart changes a machine's security rules right after its start has read them.
+func TestRulesChangeDuringStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it boots a machine")
+	}
+	ms, _ := open(t)
+	w := newWorld(t)
+	am := w.add(machineID, "10.80.1.10", stock, "#cloud-config\n")
+	w.flip = func() {
+		w.mu.Lock()
+		at := w.attached[strings.ToLower(am.ID)]
+		at.Inbound = [][]azuresim.Rule{{{Name: "changed", Protocol: "*", From: azuresim.Peers{Any: true}, To: azuresim.Peers{Any: true}, Ports: [][2]int{{0, 65535}}}}}
+		w.attached[strings.ToLower(am.ID)] = at
+		w.mu.Unlock()
+		ms.NetworkChanged()
+	}
+	ms.Start(w, am)
+	eventually(t, "the changed rule in the network", func() bool {
+		networks, err := filepath.Glob("/run/netns/" + mark() + "-n*")
+		if err != nil || len(networks) != 1 {
+			return false
+		}
+		rules, err := exec.CommandContext(t.Context(), "nsenter", "--net="+networks[0], "nft", "list", "table", "ip", "vnet").Output()
+		return err == nil && strings.Contains(string(rules), `comment "changed"`)
+	})
 }
 
 // greet reads sshd's greeting through the network.
@@ -320,6 +417,7 @@ func TestBrokenImage(t *testing.T) {
 		if w.reports[i] == nil {
 			t.Error("a machine without an image reports ready")
 		}
+		w.await("word that it is off", time.Minute, func() bool { return len(w.off) > i })
 		ms.Forget(am.ID)
 	}
 	if err := ms.Close(); err != nil {
@@ -435,7 +533,7 @@ func TestKilledSimulator(t *testing.T) {
 	if err := ms.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/", "/run/netns/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/", "/run/netns/", "/run/systemd/nspawn/*/"} {
 		if found, _ := filepath.Glob(pattern + vm.PrefixOf(cmd.Process.Pid) + "*"); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}

@@ -134,17 +134,21 @@ func instanceOf(p Port, extended bool) object {
 		tags = append(tags, k+":"+m.Tags[k])
 		tagsList = append(tagsList, object{"name": k, "value": m.Tags[k]})
 	}
+	image := strings.Split(m.Image, ":") // publisher:offer:sku:version of the marketplace's
+	if len(image) != 4 || strings.HasPrefix(m.Image, "/") {
+		image = make([]string, 4) // Another image has none of them, as in Azure.
+	}
 	out := object{
 		"compute": object{
 			"azEnvironment": "AzurePublicCloud", "customData": "", "evictionPolicy": "", "isHostCompatibilityLayerVm": "false", "licenseType": "",
-			"location": m.Location, "name": m.Name, "offer": "", "osType": "Linux",
+			"location": m.Location, "name": m.Name, "offer": image[1], "osType": "Linux",
 			"osProfile": object{
 				"adminUsername": m.AdminUser, "computerName": computerName(m), "disablePasswordAuthentication": "true",
 			},
 			"placementGroupId": "", "platformFaultDomain": "0", "platformUpdateDomain": "0", "priority": "", "provider": "Microsoft.Compute",
-			"publicKeys": list(keys), "publisher": "", "resourceGroupName": m.ResourceGroup, "resourceId": m.ID, "sku": "",
-			"subscriptionId": m.SubscriptionID, "tags": strings.Join(tags, ";"), "tagsList": list(tagsList), "userData": "", "version": "",
-			"vmId": p.VMID, "vmScaleSetName": "", "vmSize": m.Size, "zone": m.Zone,
+			"publicKeys": list(keys), "publisher": image[0], "resourceGroupName": m.ResourceGroup, "resourceId": m.ID, "sku": image[2],
+			"subscriptionId": m.SubscriptionID, "tags": strings.Join(tags, ";"), "tagsList": list(tagsList), "userData": "", "version": image[3],
+			"vmId": p.Machine.VMID, "vmScaleSetName": "", "vmSize": m.Size, "zone": m.Zone,
 		},
 		"network": object{"interface": []any{object{
 			"ipv4": object{

@@ -41,6 +41,8 @@ type Cloud interface {
 	RouteFrom(from string, to netip.AddrPort) (machine string, port int, err error)
 	// LookupHost resolves a public DNS name of the cloud.
 	LookupHost(name string) (netip.Addr, error)
+	// Tags are those that a machine has now.
+	Tags(id string) map[string]string
 }
 
 // Config is what a network is made of.
@@ -62,8 +64,6 @@ type Config struct {
 type Port struct {
 	Machine azuresim.Machine
 	At      azuresim.Attachment
-	// VMID is the machine's UUID, as the firmware and the metadata service tell it.
-	VMID string
 }
 
 // Network is one virtual network. All methods are safe for use by several goroutines. Ids of machines compare without
@@ -370,6 +370,15 @@ func (n *Network) bySource(a netip.Addr) (Port, bool) {
 		}
 	}
 	return Port{}, false
+}
+
+// tagged is bySource with the machine's present tags.
+func (n *Network) tagged(a netip.Addr) (Port, bool) {
+	p, known := n.bySource(a)
+	if known {
+		p.Machine.Tags = n.cfg.Cloud.Tags(p.Machine.ID)
+	}
+	return p, known
 }
 
 // byName finds the address of a machine by its computer name.

@@ -47,6 +47,8 @@ func (c cloud) LookupHost(name string) (netip.Addr, error) {
 	return c.address, nil
 }
 
+func (cloud) Tags(id string) map[string]string { return map[string]string{"now": filepath.Base(id)} }
+
 const (
 	idA = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/a"
 	idB = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/b"
@@ -64,9 +66,9 @@ func portOf(id, name, subnet, address, mac string, rules []azuresim.Rule) vnet.P
 		Machine: azuresim.Machine{
 			ID: id, Name: name, ComputerName: name, SubscriptionID: "s", ResourceGroup: "rg", Location: "westeurope", Zone: "1",
 			Size: "Standard_D2s_v5", AdminUser: "azureuser", SSHKeys: []string{"ssh-ed25519 AAAA me"}, Tags: map[string]string{"role": "node"},
-			PrivateIP: address,
+			PrivateIP: address, Image: "Canonical:ubuntu-24_04-lts:server:latest", VMID: "11111111-2222-3333-4444-555555555555",
 		},
-		At: at, VMID: "11111111-2222-3333-4444-555555555555",
+		At: at,
 	}
 }
 
@@ -259,8 +261,10 @@ func TestNetwork(t *testing.T) { //nolint:maintidx // one network is looked at f
 	}
 	// Metadata and wire server.
 	out := must(t, a, "busybox", "wget", "-q", "-O", "-", "--header", "Metadata: true", "http://169.254.169.254/metadata/instance?api-version=2021-08-01")
-	var doc struct{ Compute struct{ Name, VMID string } }
-	if err := json.Unmarshal([]byte(out), &doc); err != nil || doc.Compute.Name != "node-a" {
+	var doc struct {
+		Compute struct{ Name, VMID, Tags string }
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || doc.Compute.Name != "node-a" || doc.Compute.Tags != "now:a" {
 		t.Errorf("metadata: %v: %s", err, out)
 	}
 	must(t, a, "busybox", "wget", "-q", "-O", "-", "http://168.63.129.16/machine/?comp=goalstate")
@@ -271,6 +275,31 @@ func TestNetwork(t *testing.T) { //nolint:maintidx // one network is looked at f
 	// Mirror.
 	if out, err := get("http://100.127.0.1/hello"); err != nil || out != "packages" {
 		t.Errorf("mirror: %q %v", out, err)
+	}
+	for _, tc := range []struct {
+		reason string
+		port   int
+		want   bool
+	}{
+		{"an outbound rule denies the mirror's port", 80, false}, {"one denies another port", 443, true},
+	} {
+		at := portOf(idA, "node-a", "10.0.1.0/24", "10.0.1.4", "00:0d:3a:00:00:01", nil).At
+		anywhere := azuresim.Peers{Any: true}
+		at.Outbound = [][]azuresim.Rule{{
+			{Name: "Deny", Protocol: "tcp", From: anywhere, To: azuresim.Peers{Outside: true}, Ports: [][2]int{{tc.port, tc.port}}},
+			{Name: "AllowInternetOutBound", Allow: true, Protocol: "*", From: anywhere, To: azuresim.Peers{Outside: true}, Ports: [][2]int{{0, 65535}}},
+			{Name: "AllowVnetOutBound", Allow: true, Protocol: "*", From: anywhere, To: anywhere, Ports: [][2]int{{0, 65535}}},
+		}}
+		if err := n.Update(idA, at); err != nil {
+			t.Fatal(err)
+		}
+		c, err := dialShort(t, a, "100.127.0.1:80")
+		if err == nil {
+			c.Close()
+		}
+		if (err == nil) != tc.want {
+			t.Errorf("%s: dial the mirror: %v, want an answer: %v", tc.reason, err, tc.want)
+		}
 	}
 	// Public addresses, and the load balancer's way in.
 	client := &http.Client{Transport: &http.Transport{

@@ -23,7 +23,7 @@ type attached struct {
 }
 
 // ruleset is the whole table as one transaction of nft. A packet between machines passes the sender's outbound groups
-// and then the receiver's inbound groups; each group is a chain that drops or returns. Groups with the same rules are
+// and then the receiver's inbound groups; one to the mirror, which is outside, passes the outbound groups only. Each group is a chain that drops or returns. Groups with the same rules are
 // one chain. What belongs to a connection passes: security groups have a memory.
 func ruleset(machines []attached) string {
 	slices.SortFunc(machines, func(a, b attached) int { return strings.Compare(a.link, b.link) })
@@ -79,6 +79,7 @@ func ruleset(machines []attached) string {
 		ip daddr %s tcp dport 80 accept
 `, platformAddress, metadataAddress)
 	if len(outside) > 0 {
+		fmt.Fprintf(&b, "\t\tip daddr %s iifname vmap { %s }\n", mirrorAddress, strings.Join(out, ", "))
 		fmt.Fprintf(&b, "\t\tip daddr %s ip saddr { %s } tcp dport 80 accept\n", mirrorAddress, strings.Join(outside, ", "))
 	}
 	fmt.Fprintf(&b, `		ip daddr %s ip daddr != %s meta l4proto tcp accept

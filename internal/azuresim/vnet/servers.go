@@ -60,7 +60,7 @@ func (n *Network) serve(ctx context.Context) error {
 	}
 	n.group.Go(func() { n.accept(proxy, n.proxy) })
 	handlers := map[netip.Addr]http.Handler{
-		metadataAddress: metadataHandler(n.bySource),
+		metadataAddress: metadataHandler(n.tagged),
 		platformAddress: wireHandler(n.bySource, n.report),
 	}
 	if n.cfg.Mirror != "" {

@@ -177,6 +177,10 @@ func TestMetadata(t *testing.T) {
 		{"/metadata/instance/network/interface/0/ipv4?api-version=2019-06-01", 200, `{"ipAddress":[{"privateIpAddress":"10.0.1.4","publicIpAddress":""}],"subnet":[{"address":"10.0.1.0","prefix":"24"}]}`, false},
 		{"/metadata/instance?api-version=2021-08-01&format=text", 200, "compute/\nnetwork/", false},
 		{"/metadata/instance/compute/tags?api-version=2021-08-01&format=text", 200, "role:node", false},
+		{"/metadata/instance/compute/publisher?api-version=2021-08-01&format=text", 200, "Canonical", false},
+		{"/metadata/instance/compute/offer?api-version=2021-08-01&format=text", 200, "ubuntu-24_04-lts", false},
+		{"/metadata/instance/compute/sku?api-version=2021-08-01&format=text", 200, "server", false},
+		{"/metadata/instance/compute/version?api-version=2021-08-01&format=text", 200, "latest", false},
 		{"/metadata/instance/network/interface/1?api-version=2021-08-01", 404, "", false},
 		{"/metadata/instance/compute/none?api-version=2021-08-01", 404, "", false},
 		{"/metadata/instance?api-version=2021-08-01", 400, "Metadata: true", true},
@@ -194,6 +198,17 @@ func TestMetadata(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
 			t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+	gallery := guestPort()
+	gallery.Machine.Image = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/x/images/y"
+	for _, path := range []string{"offer", "publisher", "sku", "version"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metadata/instance/compute/"+path+"?api-version=2021-08-01&format=text", http.NoBody)
+		r.Header.Set("Metadata", "true")
+		w := httptest.NewRecorder()
+		vnet.MetadataHandler(vnet.Source(gallery)).ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Body.Len() > 0 {
+			t.Errorf("%s of a gallery's image: %d %s", path, w.Code, w.Body)
 		}
 	}
 	// What cloud-init 22.4 and 24.1 read.

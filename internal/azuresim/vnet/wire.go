@@ -63,7 +63,7 @@ func wireHandler(bySource func(netip.Addr) (Port, bool), report func(machineID s
 		case r.Method == http.MethodGet && comp == "versions":
 			writeXML(w, wireVersions)
 		case r.Method == http.MethodGet && machine && comp == "goalstate":
-			writeXML(w, fmt.Sprintf(goalState, escaped(p.VMID), escaped("_"+p.Machine.Name)))
+			writeXML(w, fmt.Sprintf(goalState, escaped(p.Machine.VMID), escaped("_"+p.Machine.Name)))
 		case r.Method == http.MethodPost && machine && comp == "health":
 			const largest = 1 << 20
 			var h health
