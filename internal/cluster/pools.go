@@ -158,9 +158,6 @@ func (s *step) shrink(pool string, count int, why string, args ...any) {
 			zones[m.Zone]++
 		}
 		victim := slices.MinFunc(left, func(a, b *lazuli.Machine) int {
-			if mutated("shrinkReadyFirst") {
-				a, b = b, a
-			}
 			return cmp.Or(
 				compareBool(a.KubeVersion != "", b.KubeVersion != ""),
 				compareBool(a.Ready, b.Ready),

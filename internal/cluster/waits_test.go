@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,5 +307,42 @@ func TestClockThatWasAhead(t *testing.T) {
 	})
 	if took := end.Sub(epoch); took > time.Minute {
 		t.Errorf("after the clock was right again it took %s", took)
+	}
+}
+
+// Of a pool that shall be smaller the machine leaves that never joined.
+func TestWhoNeverJoinedLeavesFirst(t *testing.T) {
+	t.Parallel()
+	w, az := world(t), &azure{there: map[string]resource.Spec{}}
+	w.Spec.Pools[0].Size = 2
+	play(t, w, az, lazuli.StateRunning, epoch)
+	old := map[string]bool{}
+	for name := range w.Machines {
+		old[name] = true
+	}
+	absent := func(_ time.Time, in cluster.Intent) (cluster.Answer, bool) {
+		if in.Act != cluster.ActNodes {
+			return cluster.Answer{}, false
+		}
+		a := az.answer(t, w, in)
+		a.Nodes = slices.DeleteFunc(a.Nodes, func(n workload.Node) bool { return !old[n.Name] })
+		return a, true
+	}
+	w.Spec.Pools[0].Size = 3
+	w.Cluster.Labels["another"] = "wish"
+	now := drive(t, w, az, epoch.Add(time.Hour), epoch.Add(2*time.Hour), func() bool { return len(az.there) == 7+2*4 }, absent)
+	w.Spec.Pools[0].Size = 2
+	w.Cluster.Labels["another"] = "one"
+	leaves := func() string {
+		for name, m := range w.Machines {
+			if m.Going() {
+				return name
+			}
+		}
+		return ""
+	}
+	drive(t, w, az, now, now.Add(time.Hour), func() bool { return leaves() != "" }, absent)
+	if name := leaves(); old[name] {
+		t.Errorf("%s leaves, which is ready", name)
 	}
 }

@@ -202,7 +202,8 @@ func intended() map[string]bool {
 		"ListMetaData":           {"continue", "count", "limit", "offset"},
 		"ClusterProfileTemplate": {"cloudType", "name", "packs", "profileVersion", "type", "uid"},
 		"PackRef":                {"manifests", "values", "tag", "packUid"},
-		"SpectroClusterStatus":   {"apiEndpoints", "conditions", "location", "packs", "spcApply", "state"},
+		"SpectroClusterStatus":   {"apiEndpoints", "conditions", "location", "packs", "repave", "spcApply", "state"},
+		"ClusterRepaveStatus":    {"state"},
 		"SpcApply":               {"actionType", "canBeApplied"},
 		"UserToken":              {"isMfa"},
 	} {

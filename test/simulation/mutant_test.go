@@ -44,7 +44,6 @@ func TestMutants(t *testing.T) {
 		{"ignoreUserZones", "machines are in zones that the user does not allow"},
 		{"deleteAskedOnce", "a deletion that came to nothing is not asked for again"},
 		{"markLost", "a mark that did not arrive counts as made"},
-		{"shrinkReadyFirst", "ready machines leave before those that never joined"},
 		{"nodeKept", "the Node of a machine that left stays"},
 		{"setUnordered", "a machine is made before its availability set"},
 		{"noZoneMemory", "a zone without room is tried again at once"},

@@ -34,6 +34,11 @@ func ip(ctx context.Context, input string, args ...string) error {
 	return nil
 }
 
+// addNamespace makes a namespace. It is not broken off half-way, which would leave the name with nothing behind it.
+func addNamespace(ctx context.Context, name string) error {
+	return ip(context.WithoutCancel(ctx), "", "netns", "add", name)
+}
+
 // deleteNamespace removes a namespace's name; the namespace itself goes with its last process. One that does not exist
 // is ignored.
 func deleteNamespace(ctx context.Context, name string) error {

@@ -123,7 +123,7 @@ func Missing(ctx context.Context) []string {
 		return out
 	}
 	name := "try" + strings.ToLower(rand.Text())[:8]
-	if err := ip(ctx, "", "netns", "add", name); err != nil {
+	if err := addNamespace(ctx, name); err != nil {
 		return append(out, "network namespaces: "+lastLine(err))
 	}
 	defer func() { _ = deleteNamespace(context.WithoutCancel(ctx), name) }() // It was ours alone; nobody waits for it.

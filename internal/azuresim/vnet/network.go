@@ -120,7 +120,7 @@ func New(ctx context.Context, vnetID string, c Config) (*Network, error) {
 }
 
 func (n *Network) start(ctx context.Context) error {
-	if err := ip(ctx, "", "netns", "add", n.name); err != nil {
+	if err := addNamespace(ctx, n.name); err != nil {
 		return err
 	}
 	n.made = true
@@ -186,7 +186,7 @@ func (n *Network) Attach(ctx context.Context, p Port) (path string, err error) {
 			err = fmt.Errorf("attach machine %s: %w", p.Machine.Name, errors.Join(err, n.remove(g)))
 		}
 	}()
-	if err := ip(ctx, "", "netns", "add", g.name); err != nil {
+	if err := addNamespace(ctx, g.name); err != nil {
 		return "", err
 	}
 	g.made = true
