@@ -112,6 +112,16 @@ func (s *step) settleDown() {
 	}
 }
 
+// unsettle notes that something is under way. Else a user who takes a change back
+// in the middle of it would have a cluster at rest that is half changed: what was
+// fulfilled once is what is asked for now.
+func (s *step) unsettle() {
+	if s.Cluster.Status.Settled != "" {
+		s.Cluster.Status.Settled = ""
+		s.dirtyCluster = true
+	}
+}
+
 func (s *step) lookNowAndThen() {
 	if due := s.probed.Add(s.HealthInterval); due.After(s.now) {
 		s.at(due)

@@ -73,16 +73,20 @@ func (s *step) status(g *desired) {
 		s.condition(s.summarise(a))
 	}
 	if g == nil {
+		s.unsettle()
 		return
 	}
 	s.packs(g)
 	st := &s.Cluster.Status
 	for _, n := range g.Nodes() {
 		if s.Nodes[n.Name].State != lazuli.NodeDone {
+			s.unsettle()
 			return
 		}
 	}
-	if !s.busyInside(g) {
+	if s.busyInside(g) {
+		s.unsettle()
+	} else {
 		s.settleDown()
 	}
 	if st.State == lazuli.StateRunning || st.State == lazuli.StateDeleting {

@@ -346,3 +346,29 @@ func TestWhoNeverJoinedLeavesFirst(t *testing.T) {
 		t.Errorf("%s leaves, which is ready", name)
 	}
 }
+
+// A change that is taken back while it is under way is seen through: what was
+// fulfilled before it is not what is there.
+func TestAChangeTakenBack(t *testing.T) {
+	t.Parallel()
+	w, az := world(t), &azure{there: map[string]resource.Spec{}}
+	play(t, w, az, lazuli.StateRunning, epoch)
+	before := len(az.there)
+	noRoom := func(_ time.Time, in cluster.Intent) (cluster.Answer, bool) {
+		return cluster.Answer{Intent: in, Err: failure(lazuli.CodeAzureQuota, "QuotaExceeded", false, 0)}, in.Act == cluster.ActPut && strings.HasPrefix(in.Node, "vm/")
+	}
+	none := func(time.Time, cluster.Intent) (cluster.Answer, bool) { return cluster.Answer{}, false }
+	settled := func() bool { return w.Cluster.Status.Settled != "" }
+	now := drive(t, w, az, epoch.Add(time.Hour), epoch.Add(2*time.Hour), settled, none)
+	w.Spec.Pools[0].Size++
+	w.Cluster.Labels["size"] = "2" // part of the wish
+	now = drive(t, w, az, now, now.Add(time.Hour), func() bool { return len(az.there) > before }, noRoom)
+	w.Spec.Pools[0].Size--
+	delete(w.Cluster.Labels, "size")
+	drive(t, w, az, now, now.Add(time.Hour), func() bool { return len(az.there) == before && settled() }, none)
+	for _, c := range w.Cluster.Status.Conditions {
+		if c.Status != "True" {
+			t.Errorf("condition %s is %s: %s", c.Type, c.Status, c.Message)
+		}
+	}
+}
