@@ -42,7 +42,7 @@ const (
 	renewBelow   = 8 * time.Minute // of what is left of it: no act takes longer
 	afterWeather = 3 * time.Hour   // after it cleared, all must have come to an end
 	restTime     = 3 * time.Minute
-	mostSteps    = 3_000
+	mostSteps    = 9_000
 )
 
 // Options say what a run is about.
