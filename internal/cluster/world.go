@@ -145,7 +145,7 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 	}
 	if w.Cluster.Status.State == lazuli.StateDeleted {
 		if w.Cluster.Status.LooksBack < len(looksBack()) {
-			r.loadTarget(ctx, w)
+			return w, r.loadTarget(ctx, w)
 		}
 		return w, nil
 	}
@@ -159,16 +159,26 @@ func (r *Reconciler) load(ctx context.Context, uid string) (*World, error) {
 	return w, r.loadSecrets(ctx, w)
 }
 
-// loadTarget reads where a deleted cluster was. It may be known no more: the
-// account may go as soon as the cluster has, and then nobody looks back.
-func (r *Reconciler) loadTarget(ctx context.Context, w *World) {
-	var err error
+// loadTarget reads where a deleted cluster was. The account may go as soon as the
+// cluster has, and then nobody looks back. That the store cannot answer now is an
+// error, or the looks would be lost with it; what can never be read is logged, for
+// the records must go in the end.
+func (r *Reconciler) loadTarget(ctx context.Context, w *World) error {
+	err := r.cfg.Store.Get(ctx, w.Cluster.AccountUID, &lazuli.Account{})
+	switch lazuli.CodeOf(err) {
+	case "":
+	case lazuli.CodeNotFound:
+		return nil
+	default:
+		return &lazuli.Error{Code: lazuli.CodeUnavailable, Message: "read the cloud account of cluster " + w.Cluster.UID, Err: err}
+	}
 	if w.Spec, err = palette.ClusterSpec(w.Cluster.Spec); err == nil {
 		err = r.loadAccount(ctx, w)
 	}
 	if err != nil {
-		r.cfg.Logger.Debug("cannot look back", "cluster", w.Cluster.UID, "error", err)
+		r.cfg.Logger.Warn("cannot look back", "cluster", w.Cluster.UID, "error", err)
 	}
+	return nil
 }
 
 // clean marks all records as written.
