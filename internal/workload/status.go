@@ -19,8 +19,9 @@ const maxWaiting = 20
 
 // Status tells whether all objects of set are there and have settled, and else
 // what it waits for, an object a line, in the order in which kinds are applied. It
-// reads each kind once, and then by name what does not carry the set's label, for
-// another set may declare it too; so its cost is the number of kinds. A kind that the cluster
+// reads each kind once, and by name what does not carry the set's label, for
+// another set may declare it too: its cost is the number of kinds and of such
+// objects. A kind that the cluster
 // does not know yet is something to wait for.
 //
 // Settled is: a Deployment, DaemonSet, StatefulSet or ReplicaSet whose controller
